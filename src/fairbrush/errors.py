@@ -1,0 +1,74 @@
+"""The whole exception tree, under one root.
+
+Every error says what happened, where, and what to do next; only the command line's entry prints it and
+chooses the exit code. ``raise`` these for a user's input; ``assert`` is for our own bugs.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller."""
+
+    DONE = 0
+    SOME_INPUTS_FAILED = 1
+    CANNOT_RUN = 2
+    DATABASE_BUSY = 75
+    INTERRUPTED = 130
+
+
+class FairbrushError(Exception):
+    """Root of every error fairbrush raises on purpose.
+
+    ``message`` says what and where; ``next_step`` what the user can do about it.
+    """
+
+    exit_code: ExitCode = ExitCode.CANNOT_RUN
+
+    def __init__(self, message: str, *, next_step: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}" if self.next_step else self.message
+
+
+class ConfigError(FairbrushError):
+    """fairbrush.toml, an environment variable or a flag cannot be used."""
+
+
+class NoInputError(FairbrushError):
+    """The paths given hold no image to work on."""
+
+
+class EncoderError(FairbrushError):
+    """An encoder cannot be used."""
+
+
+class EncoderSpecError(EncoderError):
+    """An encoder's name is not one fairbrush or open_clip knows."""
+
+
+class WeightsNotFoundError(EncoderError):
+    """An encoder's weights are not on this machine."""
+
+
+class DeviceUnavailableError(EncoderError):
+    """The device asked for is not on this machine."""
+
+
+class CacheError(FairbrushError):
+    """The embedding cache cannot be opened, read or written."""
+
+
+class CacheFullError(CacheError):
+    """The disk, or the cache's size limit, has no room for more vectors."""
+
+
+class CacheDamagedError(CacheError):
+    """The cache's file is not what it should be."""
+
+
+class FaissInstallError(FairbrushError):
+    """No faiss is installed, or both faiss-cpu and faiss-gpu are, which break each other."""
