@@ -1,0 +1,115 @@
+"""Settings: fairbrush.toml, then environment variables, then the defaults. Read once.
+
+Leaves: a frozen ``Settings``. The one rule: a flag beats a variable, a variable beats the file, the file
+beats the default, and an unknown name is an error rather than silence.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from fairbrush.errors import ConfigError
+
+CONFIG_NAME = "fairbrush.toml"
+# Variables of this prefix that are no settings: where the workspace lies.
+NOT_SETTINGS = {"FAIRBRUSH_WORKSPACE"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command runs with. ``workspace`` is None where no fairbrush.toml was found."""
+
+    workspace: Path | None = None
+    encoder: str = "mini"
+    device: str = "auto"
+    cache: Path | None = None
+    workers: int = 0  # decoding processes; 0: one a core, at most 8
+    threads: int = 0  # of the encoder's backend; 0: the backend's choice
+    batch: int = 32  # images embedded, and committed, at a time
+    max_bytes: int = 64 * 2**20  # of one image file
+    max_pixels: int = 100_000_000  # of one image
+    timeout_s: float = 20.0  # for decoding one image
+
+    @property
+    def cache_folder(self) -> Path:
+        """The embedding cache: as set, else the workspace's, else the user's."""
+        if self.cache is not None:
+            return self.cache
+        if self.workspace is not None:
+            return self.workspace / "embeddings"
+        import platformdirs
+
+        return platformdirs.user_cache_path("fairbrush") / "embeddings"
+
+
+def load_settings(
+    *, start: Path | None = None, workspace: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings of the workspace named, or found by walking up from ``start``. Raises ConfigError."""
+    environ = os.environ if environ is None else environ
+    folder = _named_workspace(workspace, environ) or find_workspace(start or Path.cwd())
+    settings = Settings(workspace=folder)
+    if folder is not None and (folder / CONFIG_NAME).is_file():
+        settings = _overlay(settings, _read_toml(folder / CONFIG_NAME), source=str(folder / CONFIG_NAME))
+    known = {f"FAIRBRUSH_{field.name.upper()}": field.name for field in fields(Settings)}
+    unknown = sorted(v for v in environ if v.startswith("FAIRBRUSH_") and v not in {*known, *NOT_SETTINGS})
+    if unknown:
+        raise ConfigError(
+            f"{unknown[0]} is not a variable fairbrush reads.",
+            next_step=f"Known: {', '.join(sorted(set(known) | NOT_SETTINGS))}.",
+        )
+    from_environment = {
+        name: environ[variable] for variable, name in known.items() if variable in environ and name != "workspace"
+    }
+    return _overlay(settings, from_environment, source="the environment")
+
+
+def find_workspace(start: Path) -> Path | None:
+    """The nearest folder from ``start`` upwards that holds fairbrush.toml."""
+    return next((folder for folder in [start, *start.parents] if (folder / CONFIG_NAME).is_file()), None)
+
+
+def _named_workspace(workspace: Path | None, environ: Mapping[str, str]) -> Path | None:
+    named = workspace or (Path(environ["FAIRBRUSH_WORKSPACE"]) if environ.get("FAIRBRUSH_WORKSPACE") else None)
+    if named is not None and not named.is_dir():
+        raise ConfigError(f"The workspace {named} is not a folder.", next_step="Check --workspace or FAIRBRUSH_WORKSPACE.")
+    return named
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}.", next_step="Correct it, or restore it from a backup.") from error
+
+
+def _overlay(settings: Settings, values: Mapping[str, Any], *, source: str) -> Settings:
+    kinds = {field.name: str(field.type) for field in fields(Settings) if field.name != "workspace"}
+    changed: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            continue  # a table belongs to the part of fairbrush that reads it
+        if name not in kinds:
+            raise ConfigError(f"{source}: {name} is not a setting.", next_step=f"Known: {', '.join(sorted(kinds))}.")
+        changed[name] = _convert(name, value, kinds[name], source=source)
+    return replace(settings, **changed)
+
+
+def _convert(name: str, value: Any, kind: str, *, source: str) -> Any:
+    wanted = {"str": str, "int": int, "float": float}.get(kind, Path)
+    usable = isinstance(value, str | int | float) and not isinstance(value, bool)
+    try:
+        converted = wanted(value) if usable else None
+    except ValueError:
+        converted = None
+    if converted is None or (wanted in (int, float) and converted < 0):
+        raise ConfigError(f"{source}: {name} must be {_PLAIN[wanted]}, not {value!r}.", next_step="Correct the value.")
+    return converted.expanduser() if isinstance(converted, Path) else converted
+
+
+_PLAIN = {str: "text", int: "a whole number, 0 or more", float: "a number, 0 or more", Path: "a path"}
