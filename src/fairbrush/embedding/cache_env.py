@@ -120,8 +120,14 @@ class CacheEnvironment:
         """Turn a read-only environment into one that writes; safe, as no transaction outlives its call."""
         with self._lock:
             self.close()
-            self.readonly, self.max_bytes = False, max_bytes
-            self._open()
+            self.readonly = False
+            try:
+                self._open()
+            except CacheError:
+                self.readonly = True
+                self._open()  # those who read go on reading
+                raise
+            self.max_bytes = max_bytes
 
     def refuse_after_fork(self) -> None:
         """Raise CacheError in a child of the process that opened this environment."""
