@@ -121,7 +121,7 @@ def load_training_set(openclipart: Path, iconify: Path, cache: Path, *, workers:
 
 
 class HandSampler:
-    """Batches of ``hands`` x ``works``; a quarter of the hands are openclipart artists, by root of size."""
+    """Batches of ``hands`` x ``works``; about a third of the hands are openclipart artists, by root of size."""
 
     def __init__(self, data: TrainingSet, rng: np.random.Generator, *, hands: int, works: int) -> None:
         rows: dict[str, list[int]] = defaultdict(list)
@@ -133,8 +133,8 @@ class HandSampler:
         self.rows = [np.array(rows[name]) for name in self.names]
         icon = np.array([icon_of[name] for name in self.names])
         weight = np.sqrt([len(members) for members in self.rows])
-        weight[icon] *= 0.75 / weight[icon].sum()
-        weight[~icon] *= 0.25 / weight[~icon].sum()
+        weight[icon] *= 0.65 / weight[icon].sum()
+        weight[~icon] *= 0.35 / weight[~icon].sum()
         self.weight = weight
         self.rng, self.hands, self.works = rng, hands, works
 
@@ -147,7 +147,7 @@ class HandSampler:
         return np.concatenate(rows), np.repeat(chosen, self.works)
 
 
-def augment(pixels: Any, rng: Any, *, least_area: float = 0.35) -> Any:
+def augment(pixels: Any, rng: Any, *, least_area: float = 0.5) -> Any:
     """Random crop of ``least_area`` to 1 of the image, random mirror. float32 (n, 3, IMAGE_SIZE, IMAGE_SIZE)."""
     import torch
     from torch.nn.functional import affine_grid, grid_sample

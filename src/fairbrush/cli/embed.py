@@ -1,0 +1,169 @@
+"""``fairbrush embed``: make sure every image has its vector in the cache."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fairbrush.cli.output import (
+    CsvFlag,
+    Format,
+    FormatOption,
+    JsonFlag,
+    NlFlag,
+    OutputOption,
+    Row,
+    choose_format,
+    emit,
+)
+from fairbrush.config import Settings, load_settings
+from fairbrush.domain import EmbedOutcome, EmbedStatus
+from fairbrush.errors import ExitCode, FairbrushError, NoInputError
+
+if TYPE_CHECKING:
+    from fairbrush.corpus.images import FoundImages
+    from fairbrush.embedding.encoder import Encoder
+
+SCHEMA = "fairbrush.embed/1"
+
+
+def embed(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Images, and folders that are searched for images.")],
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="mini, open_clip:NAME/PRETRAINED or local-dir:FOLDER, and +PART.  [default: mini]"),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.  [default: auto]")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the embedding cache.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode images; 0: one a core.")] = None,
+    allow_download: Annotated[
+        bool, typer.Option("--allow-download", help="Let open_clip fetch absent weights from their hub.")
+    ] = False,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Embed images and keep the vectors: what is cached is not computed again."""
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    flags = {"encoder": encoder, "device": device, "cache": cache, "workers": workers}
+    settings = replace(
+        load_settings(workspace=context.obj), **{name: value for name, value in flags.items() if value is not None}
+    )
+    _embed(paths, settings, format_, output, allow_download=allow_download)
+
+
+def _embed(
+    paths: Sequence[Path], settings: Settings, format_: Format, output: Path | None, *, allow_download: bool
+) -> None:
+    from fairbrush.embedding.session import EmbeddingSession
+
+    started = time.monotonic()
+    session = EmbeddingSession.open(settings, allow_download=allow_download)
+    with session:
+        found = session.find(paths)
+        outcomes = [EmbedOutcome(r.path, EmbedStatus.FAILED, None, str(r.reason), r.detail) for r in found.refusals]
+        if not found.images and not outcomes:
+            raise NoInputError(
+                f"No images in {', '.join(map(str, paths))}.",
+                next_step="Looked for PNG, JPEG, WebP, GIF, BMP and TIFF files, in sub-folders too.",
+            )
+        with _progress(len(found.images)) as report:
+            try:
+                for outcome in session.embed(found.images):
+                    outcomes.append(outcome)
+                    report(outcome)
+            except (KeyboardInterrupt, FairbrushError):
+                kept = sum(outcome.status is not EmbedStatus.FAILED for outcome in outcomes)
+                typer.echo(
+                    f"{kept} of {len(found.images)} images are embedded and kept. "
+                    "The same command goes on from there.",
+                    err=True,
+                )
+                raise
+        elapsed_s = time.monotonic() - started
+        _answer(_in_input_order(outcomes, found), session.encoder, session.cache_folder, elapsed_s, format_, output)
+    if any(outcome.status is EmbedStatus.FAILED for outcome in outcomes):
+        raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
+
+
+def _in_input_order(outcomes: Sequence[EmbedOutcome], found: FoundImages) -> list[EmbedOutcome]:
+    place = {path: position for position, path in enumerate(found.images)}
+    return sorted(outcomes, key=lambda outcome: place.get(outcome.path, len(place)))
+
+
+def _answer(
+    outcomes: Sequence[EmbedOutcome],
+    encoder: Encoder,
+    cache_folder: Path,
+    elapsed_s: float,
+    format_: Format,
+    output: Path | None,
+) -> None:
+    counts = Counter(outcome.status for outcome in outcomes)
+    rows: list[Row] = [
+        {
+            "path": str(outcome.path),
+            "status": str(outcome.status),
+            "sha256": outcome.sha256,
+            "reason": outcome.reason,
+            "detail": outcome.detail,
+        }
+        for outcome in outcomes
+    ]
+    totals: dict[str, Any] = {str(status): counts[status] for status in EmbedStatus}
+    summary = {"images": len(outcomes), **totals, "elapsed_s": round(elapsed_s, 3)}
+    document = {
+        "schema": SCHEMA,
+        "encoder": {"id": encoder.encoder_id, "variant": encoder.variant, "device": encoder.device},
+        "cache": str(cache_folder),
+        "counts": summary,
+        "images": rows,
+    }
+    if format_ is Format.TABLE:
+        facts = {
+            "encoder": encoder.encoder_id,
+            "ran on": f"{encoder.device}, {encoder.variant}",
+            "vector": f"{encoder.dim} numbers",
+            "cache": str(cache_folder),
+        }
+        emit([{"": name, " ": value} for name, value in {**summary, **facts}.items()], format_, output=output)
+    else:
+        emit(rows, format_, document=document, output=output)
+    for outcome in outcomes:
+        if outcome.status is EmbedStatus.FAILED:
+            typer.echo(f"failed: {outcome.path}: {outcome.reason}. {outcome.detail}", err=True)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[EmbedOutcome], None]]:
+    """Count outcomes on a terminal: cached, new, failed and new images a second. Silent elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _outcome: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    counts: Counter[EmbedStatus] = Counter()
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    started = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+
+        def report(outcome: EmbedOutcome) -> None:
+            counts[outcome.status] += 1
+            rate = counts[EmbedStatus.NEW] / max(time.monotonic() - started, 1e-9)
+            text = ", ".join(f"{counts[status]} {status}" for status in EmbedStatus)
+            progress.update(task, advance=1, description=f"{text}, {rate:.1f} new/s")
+
+        yield report

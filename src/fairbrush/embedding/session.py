@@ -1,0 +1,88 @@
+"""Everything an embedding run needs, opened together from the settings.
+
+Enters: ``Settings``. Leaves: an ``EmbeddingSession`` that turns paths into cached vectors. The one rule:
+nothing heavy is loaded before an image is known to be missing from the cache (for ``mini``; a torch
+encoder must be loaded to know its weights).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from fairbrush.config import Settings
+from fairbrush.corpus.images import FoundImages, ImageLimits, decoder_id, find_images
+from fairbrush.corpus.reader import ImageReader
+from fairbrush.domain import EmbedOutcome
+from fairbrush.embedding.cache import CacheSpace, EmbeddingCache
+from fairbrush.embedding.embed import embed_files
+from fairbrush.embedding.encoder import Device, Encoder, load_encoder
+from fairbrush.errors import ConfigError
+
+MOST_WORKERS = 8
+
+
+class EmbeddingSession:
+    """An encoder, its rows of the cache, and the image reader; use it as a context manager."""
+
+    def __init__(self, encoder: Encoder, settings: Settings, limits: ImageLimits) -> None:
+        self.encoder = encoder
+        self.cache_folder = settings.cache_folder
+        self._limits = limits
+        self._batch = settings.batch
+        self._workers = settings.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+        self._stack = ExitStack()
+        self._space: CacheSpace | None = None
+
+    @classmethod
+    def open(cls, settings: Settings, *, allow_download: bool = False) -> Self:
+        """Raises ConfigError and what ``load_encoder`` raises."""
+        if settings.batch < 1:
+            raise ConfigError("batch must be at least 1.", next_step="Correct it in fairbrush.toml.")
+        try:
+            device = Device(settings.device)
+        except ValueError:
+            known = ", ".join(Device)
+            raise ConfigError(f"{settings.device!r} is not a device.", next_step=f"Use one of {known}.") from None
+        limits = ImageLimits(
+            max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, timeout_s=settings.timeout_s
+        )
+        encoder = load_encoder(
+            settings.encoder,
+            decoder_id=decoder_id(limits),
+            device=device,
+            allow_download=allow_download,
+            threads=settings.threads,
+        )
+        return cls(encoder, settings, limits)
+
+    def __enter__(self) -> Self:
+        cache = self._stack.enter_context(EmbeddingCache.open(self.cache_folder))
+        self._space = cache.space(self.encoder.encoder_id, self.encoder.variant)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def space(self) -> CacheSpace:
+        assert self._space is not None, "use the session as a context manager"
+        return self._space
+
+    def find(self, paths: Sequence[Path]) -> FoundImages:
+        return find_images(paths)
+
+    def embed(self, paths: Sequence[Path]) -> Iterator[EmbedOutcome]:
+        """One outcome a path, as they are settled; see ``embed_files``."""
+        with ImageReader(self._limits, workers=min(self._workers, max(1, len(paths)))) as reader:
+            yield from embed_files(
+                paths,
+                encoder=self.encoder,
+                space=self.space,
+                reader=reader,
+                limits=self._limits,
+                batch=self._batch,
+            )
