@@ -36,6 +36,9 @@ _SIGNATURES = {
     b"MM\0+": ImageFormat.TIFF,
 }
 
+_TIFF_KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+_FIRST_PRIVATE_TIFF_TAG = 32_768
+
 
 def sniff_format(content: bytes) -> ImageFormat:
     """Name the format from the first bytes; raises ImageRefusedError.
@@ -73,7 +76,21 @@ def check_complete(content: bytes, image_format: ImageFormat) -> None:
         case ImageFormat.TIFF:
             _check_tiff_directory(content)
         case ImageFormat.BMP:
-            pass  # its pixel data is the end of the file, and Pillow asks for all of it
+            pass  # its pixels are the end of the file, and Pillow asks for all of them
+
+
+def webp_canvas(content: bytes) -> tuple[int, int]:
+    """Width and height a WebP declares, before libwebp makes room for them; (0, 0) when it declares none."""
+    match content[12:16]:
+        case b"VP8X":
+            return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+        case b"VP8L":
+            packed = int.from_bytes(content[21:25], "little")
+            return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
+        case b"VP8 ":
+            packed = int.from_bytes(content[26:30], "little")
+            return packed & 0x3FFF, packed >> 16 & 0x3FFF
+    return 0, 0
 
 
 def _check_png_chunks(content: bytes) -> None:
@@ -128,13 +145,21 @@ def _gif_after_sub_blocks(content: bytes, position: int) -> int:
 def _check_tiff_directory(content: bytes) -> None:
     order = "<" if content[:2] == b"II" else ">"
     is_big = 0x2B in content[2:4]
-    offset_format, at, count_format, entry_bytes = ("Q", 8, "Q", 20) if is_big else ("I", 4, "H", 12)
+    at, offset_format, count_format = (8, "Q", "Q") if is_big else (4, "I", "H")
+    entry_format = order + "HHQ8s" if is_big else order + "HHI4s"
     try:
         (directory,) = struct.unpack_from(order + offset_format, content, at)
         (n_entries,) = struct.unpack_from(order + count_format, content, directory)
     except (struct.error, OverflowError) as error:
         raise _truncated(f"The TIFF stops at byte {len(content)}, before its directory.") from error
-    _check_promised(directory + struct.calcsize(count_format) + entry_bytes * n_entries, content)
+    first, entry_bytes = directory + struct.calcsize(order + count_format), struct.calcsize(entry_format)
+    _check_promised(first + n_entries * entry_bytes, content)
+    for position in range(first, first + n_entries * entry_bytes, entry_bytes):
+        tag, kind, count, value = struct.unpack_from(entry_format, content, position)
+        n_bytes = count * _TIFF_KIND_BYTES.get(kind, 0)
+        # values too long for the entry lie elsewhere; private tags may point anywhere, nothing reads them
+        if n_bytes > len(value) and tag < _FIRST_PRIVATE_TIFF_TAG:
+            _check_promised(n_bytes + struct.unpack(order + offset_format, value)[0], content)
 
 
 def _check_promised(n_bytes: int, content: bytes) -> None:

@@ -35,7 +35,7 @@ from PIL import (
 )
 from PIL.ExifTags import Base as ExifTag
 
-from fairbrush.corpus.containers import ImageFormat, check_complete, sniff_format
+from fairbrush.corpus.containers import ImageFormat, check_complete, sniff_format, webp_canvas
 from fairbrush.corpus.images import ImageLimits, RefusalReason
 from fairbrush.errors import ImageRefusedError
 
@@ -64,6 +64,9 @@ _UPRIGHT = {
 }
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 
+# libwebp's two canvases, Pillow's copy of the frame and its image, 4 bytes each.
+_WEBP_BYTES_PER_PIXEL = 16
+
 _PROFILE_MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}
 
 
@@ -83,6 +86,8 @@ def decode_frame(content: bytes, limits: ImageLimits) -> Frame:
     check_complete(content, image_format)
     with _pillow_limits(limits):
         try:
+            if image_format is ImageFormat.WEBP:
+                _check_webp_canvas(content, limits)
             with Image.open(io.BytesIO(content), formats=[image_format]) as image:
                 return _decode_opened(image, image_format, len(content), limits)
         except ImageRefusedError:
@@ -133,6 +138,13 @@ def _check_size(width: int, height: int, limits: ImageLimits) -> None:
         raise _too_many_pixels(f"The image is {width:,} x {height:,}, {width * height:,} pixels", limits)
     if max(width, height) > limits.max_side:
         raise _too_many_pixels(f"The image is {width:,} x {height:,}", limits)
+
+
+def _check_webp_canvas(content: bytes, limits: ImageLimits) -> None:
+    """libwebp makes room while opening and calls a lack of memory damage: both are asked for first."""
+    width, height = webp_canvas(content)
+    _check_size(width, height, limits)
+    bytearray(_WEBP_BYTES_PER_PIXEL * width * height)  # MemoryError when there is no room; touches no page
 
 
 def _check_strips(image: ImageFile.ImageFile, n_bytes: int) -> None:
