@@ -4,7 +4,7 @@ The one rule: the pixels depend on the bytes and ``working_side`` only, because 
 content; and whatever the bytes are, the outcome is an image or an ImageRefusedError. The steps, in order:
 
 1. the format by content, and the container's completeness (:mod:`fairbrush.corpus.containers`);
-2. the first frame or page. A JPEG above twice the working size is decoded smaller (``draft``);
+2. the first frame or page. A large JPEG is decoded to no less than 1.5 times the size (``draft``);
 3. alpha flattened on white, before any resampling mixes hidden colours in. 16-bit samples keep their high
    byte; 32-bit float ones must lie in [0, 1]; 32-bit integers and LAB are refused, they have no agreed white;
 4. longest side reduced to ``working_side``: box by whole factors down to three times the size, then Lanczos;
@@ -105,7 +105,7 @@ def _decode_opened(
     if image_format is ImageFormat.TIFF:
         _check_strips(image, n_bytes)
     if image_format is ImageFormat.JPEG:
-        image.draft(image.mode, (2 * working_size[0], 2 * working_size[1]))
+        image.draft(image.mode, (_draft_side(working_size[0]), _draft_side(working_size[1])))
     image.load()
 
     flat = _flatten(image)
@@ -174,6 +174,11 @@ def _working_size(width: int, height: int, working_side: int) -> tuple[int, int]
     return max(1, reduced_width), max(1, reduced_height)
 
 
+def _draft_side(working_side: int) -> int:
+    # what draft leaves for Lanczos: 1.5 keeps the detail, and a 12-megapixel photograph costs a third of 2
+    return max(1, 3 * working_side // 2)
+
+
 def _flatten(image: Image.Image) -> Image.Image:
     """Bring any mode to opaque L, RGB or CMYK, with white where the image is transparent."""
     if image.mode in _SIXTEEN_BIT_MODES:
@@ -181,20 +186,25 @@ def _flatten(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         return _scale_unit_floats(image)
     if image.has_transparency_data:
-        translucent = image.convert("RGBA")
+        translucent = _in_mode(image, "RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(translucent, mask=translucent)
         return white.convert("L") if image.mode in _GREY_MODES else white
     if image.mode in _GREY_MODES:
-        return image.convert("L")
+        return _in_mode(image, "L")
     if image.mode in _RGB_MODES:
-        return image.convert("RGB")
+        return _in_mode(image, "RGB")
     if image.mode == "CMYK":
         return image
     raise ImageRefusedError(
         RefusalReason.UNSUPPORTED,
         f"Pixels of kind {image.mode} have no agreed white. Save it as 8-bit or 16-bit RGB.",
     )
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    # convert() copies even when there is nothing to do: 400 MB at the pixel limit
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _keep_high_byte(image: Image.Image) -> Image.Image:
