@@ -1,7 +1,8 @@
 """Paths in on stdin, images out on stdout: the loop of one decoding process.
 
-A request is a line of JSON, the absolute path. An answer is a line of JSON, then the pixels as raw bytes
-when there are any. JSON, not pickle: what comes out of a process that has met hostile bytes is only data.
+The worker says ``ready`` once. A request is a line of JSON, the absolute path. An answer is a line of JSON,
+then the pixels as raw bytes when there are any. JSON, not pickle: what comes out of a process that has met
+hostile bytes is only data.
 The one rule: a worker that is in any doubt dies, and the reader starts another.
 """
 
@@ -20,15 +21,13 @@ from fairbrush.corpus.decoding import decode_frame
 from fairbrush.corpus.images import ImageLimits, RefusalReason, read_file
 from fairbrush.errors import ImageRefusedError
 
-READY = b"ready\n"
-
 
 def serve(limits_json: str) -> None:
     """Answer requests until stdin closes, which happens at the latest when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limits = ImageLimits(**json.loads(limits_json))
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    answers.write(READY)
+    answers.write(b"ready\n")
     answers.flush()
     _silence_codecs()
     _limit_memory(limits.memory_bytes)

@@ -6,7 +6,8 @@ content; and whatever the bytes are, the outcome is an image or an ImageRefusedE
 1. the format by content, and the container's completeness (:mod:`fairbrush.corpus.containers`);
 2. the first frame or page. A large JPEG is decoded to no less than 1.5 times the size (``draft``);
 3. alpha flattened on white, before any resampling mixes hidden colours in. 16-bit samples keep their high
-   byte; 32-bit float ones must lie in [0, 1]; 32-bit integers and LAB are refused, they have no agreed white;
+   byte; 32-bit float ones must lie in [0, 1]; 32-bit integers and LAB are refused, they have no agreed white.
+   A PNG's transparent key colour is honoured at 8 bits and in 16-bit grey, not at other depths;
 4. longest side reduced to ``working_side``: box by whole factors down to three times the size, then Lanczos;
 5. EXIF orientation;
 6. an embedded ICC profile is converted to sRGB, relative colorimetric. A profile that is broken or of other
