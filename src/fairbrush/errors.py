@@ -72,3 +72,20 @@ class CacheDamagedError(CacheError):
 
 class FaissInstallError(FairbrushError):
     """No faiss is installed, or both faiss-cpu and faiss-gpu are, which break each other."""
+
+
+class ImageRefusedError(FairbrushError):
+    """One file is not an image fairbrush will read.
+
+    ``reason`` is a :class:`fairbrush.corpus.images.RefusalReason`; ``detail`` a plain sentence with the
+    numbers and what to do next.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class ImageWorkerError(FairbrushError):
+    """The processes that decode images cannot be started."""
