@@ -15,17 +15,16 @@ import hashlib
 import io
 import json
 import random
-import re
 import shutil
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clipart import Drawing, RenderError, distinct, openclipart_drawings, render_drawing
 from PIL import Image
+
+from clipart import Drawing, RenderError, distinct, openclipart_drawings, render_drawing, slug
 
 DATA = Path(__file__).parents[1] / "src/fairbrush/data"
 SIDE = 256
@@ -51,8 +50,14 @@ GALLERY_ARTISTS = (
     "Yutaka Kachi",
     "Yves Guillou",
 )
-# Emblems drawn to a norm, or one figure repeated: they would teach or test content, not a hand.
+# Emblems drawn to a norm, one figure repeated, or no person's name: they would teach content, not a hand.
 NOT_A_HAND = (
+    "Anonymous",
+    "Galion Public Library",
+    "none",
+    "open sourced GEM clipart",
+    "U.S. Army (public domain clipart)",
+    "unknown",
     "Caleb Moore",
     "Cezary Biele",
     "International Code of Signals",
@@ -105,7 +110,7 @@ def assign_roles(openclipart: Path, *, workers: int) -> Roles:
         kept = [works[i] for i in distinct([image for _, image in works])]
         if artist in GALLERY_ARTISTS:
             roles.gallery[artist] = kept
-        elif artist in NOT_A_HAND:
+        elif artist in NOT_A_HAND or is_joint(artist):
             continue
         elif 2 <= len(kept) <= 7:
             roles.panel[artist] = kept
@@ -113,18 +118,25 @@ def assign_roles(openclipart: Path, *, workers: int) -> Roles:
             roles.development[artist] = kept
         else:
             roles.training[artist] = kept
-    return roles
+    measured = {**roles.gallery, **roles.development, **roles.panel}
+    alone = without_repeats({**measured, **roles.training})  # nor does a copy of a measured work train
+    training = {a: [w for w in works if w[0].path in alone] for a, works in roles.training.items()}
+    return replace(roles, training={artist: works for artist, works in training.items() if works})
 
 
-def slug(text: str) -> str:
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:40] or "untitled"
+def is_joint(artist: str) -> bool:
+    """Whether a name is several people's, or mentions a gallery artist ("converted by ...")."""
+    return (
+        " and " in artist
+        or "et al" in artist
+        or any(name in artist and name != artist for name in GALLERY_ARTISTS)
+    )
 
 
 def save(image: Image.Image, file: Path) -> dict[str, object]:
     """Write a lossless WebP; gives what the manifest says of the file itself."""
     stream = io.BytesIO()
-    image.save(stream, "WEBP", lossless=True, quality=100, method=6)
+    image.save(stream, "WEBP", lossless=True, quality=75, method=4)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(stream.getvalue())
     return {"bytes": stream.tell(), "sha256": hashlib.sha256(stream.getvalue()).hexdigest()}
@@ -148,7 +160,9 @@ def without_repeats(groups: dict[str, list[tuple[Drawing, Image.Image]]]) -> set
 
 def build_gallery(works_of: dict[str, list[tuple[Drawing, Image.Image]]], out: Path) -> None:
     entries = []
-    alone = without_repeats(works_of)  # two artists may have drawn the same road sign: nobody keeps the second
+    alone = without_repeats(
+        works_of
+    )  # two artists may have drawn the same road sign: nobody keeps the second
     for artist, works in works_of.items():
         chosen = [work for work in works if work[0].path in alone]
         random.Random(artist).shuffle(chosen)
@@ -188,8 +202,12 @@ def write_manifest(out: Path, entries: Sequence[dict[str, object]], name: str) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--openclipart", type=Path, required=True, help="the unpacked openclipart-svg package")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--openclipart", type=Path, required=True, help="the unpacked openclipart-svg package"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=DATA)
     args = parser.parse_args()

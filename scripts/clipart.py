@@ -16,9 +16,12 @@ import hashlib
 import io
 import json
 import random
+import re
+import unicodedata
 import xml.etree.ElementTree as ET
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +41,8 @@ NOT_A_HAND_CATEGORY = {"Logos", "Flags / Maps"}
 
 DC = "{http://purl.org/dc/elements/1.1/}"
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
-# One person under two spellings or pen names, from the metadata itself (e-mail, full name).
+# One person under several names, as the metadata itself shows (e-mail, full name, a slip of the pen).
+# Spellings that differ in case or accents alone are merged without being listed.
 SAME_PERSON = {
     "Rollandin Francesco": "Architetto Francesco Rollandin",
     "Francesco Rollandin": "Architetto Francesco Rollandin",
@@ -46,8 +50,8 @@ SAME_PERSON = {
     "Andrew Fitzsimon": "Andy Fitzsimon",
     "Jonadab the Unsightly One": "Nathan Eady",
     "A.J. Ashton": "AJ Ashton",
-    "Sérgio Luiz Araújo Silva": "Sergio Luiz Araujo Silva",
-    "Patricia FIDI": "Patricia Fidi",
+    "Jean-Vitor Balin": "Jean-Victor Balin",
+    "Jose Fco. Hevia": "Jose Hevia",
     "yves GUILLOU": "Yves Guillou",
 }
 PUBLIC_DOMAIN = {
@@ -82,7 +86,17 @@ def openclipart_drawings(root: Path) -> list[Drawing]:
         drawing = _read_metadata(content, file.relative_to(folder).as_posix())
         if drawing is not None:
             drawings.append(drawing)
-    return drawings
+    spellings: dict[str, Counter[str]] = defaultdict(Counter)
+    for drawing in drawings:
+        spellings[slug(drawing.artist)][drawing.artist] += 1
+    name_of = {key: max(sorted(names), key=names.__getitem__) for key, names in spellings.items()}
+    return [replace(drawing, artist=name_of[slug(drawing.artist)]) for drawing in drawings]
+
+
+def slug(text: str) -> str:
+    """Lower-case ASCII with hyphens, at most 40 characters: a file name, and a name whatever its spelling."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:40] or "untitled"
 
 
 def _read_metadata(content: bytes, path: str) -> Drawing | None:
@@ -90,7 +104,9 @@ def _read_metadata(content: bytes, path: str) -> Drawing | None:
         tree = ET.fromstring(content)
     except ET.ParseError:
         return None
-    licences = {value for node in tree.iter() if node.tag.endswith("}license") for value in node.attrib.values()}
+    licences = {
+        value for node in tree.iter() if node.tag.endswith("}license") for value in node.attrib.values()
+    }
     granted = sorted(licences & PUBLIC_DOMAIN)
     creator = tree.find(f".//{DC}creator//{DC}title")
     artist = (creator.text or "").strip() if creator is not None else ""
@@ -155,20 +171,20 @@ def distinct(images: Sequence[Image.Image]) -> list[int]:
     average, or their 256-bit difference hashes (of luminance) by at most 14 bits: recoloured copies too.
     """
     kept: list[int] = []
-    thumbnails: list[NDArray[np.float32]] = []
-    hashes: list[NDArray[np.bool_]] = []
+    thumbnails = np.empty((len(images), 16 * 16 * 3), np.float32)
+    hashes = np.empty((len(images), 256), np.bool_)
     for position, image in enumerate(images):
         thumbnail = np.asarray(image.resize((16, 16), Image.Resampling.BOX), np.float32).ravel()
         grey = np.asarray(image.convert("L").resize((17, 16), Image.Resampling.BOX), np.int16)
         bits = (grey[:, 1:] > grey[:, :-1] + 1).ravel()
-        if kept:
-            colour_gap = np.abs(np.stack(thumbnails) - thumbnail).mean(axis=1).min()
-            hash_gap = (np.stack(hashes) != bits).sum(axis=1).min()
+        earlier = len(kept)
+        if earlier:
+            colour_gap = np.abs(thumbnails[:earlier] - thumbnail).mean(axis=1).min()
+            hash_gap = (hashes[:earlier] != bits).sum(axis=1).min()
             if colour_gap < 7 or hash_gap <= 14:
                 continue
+        thumbnails[earlier], hashes[earlier] = thumbnail, bits
         kept.append(position)
-        thumbnails.append(thumbnail)
-        hashes.append(bits)
     return kept
 
 
@@ -208,7 +224,9 @@ def icon_hands(root: Path, *, least: int = 60) -> list[IconHand]:
             suffix = next((s for s in suffixes if name.endswith(f"-{s}")), "")
             groups.setdefault(suffix, []).append(name)
         hands += [
-            IconHand(prefix, suffix, tuple(names), bool(about.get("palette")), licence, about["author"]["name"])
+            IconHand(
+                prefix, suffix, tuple(names), bool(about.get("palette")), licence, about["author"]["name"]
+            )
             for suffix, names in groups.items()
             if len(names) >= least
         ]
@@ -277,10 +295,8 @@ def _apply(recipe: Recipe, body: str, box: tuple[float, float, float, float], ma
         return body.replace("currentColor", paint)
 
     def tile(paint: str) -> str:
-        corner = recipe.corner * width
-        return (
-            f'<rect x="{box[0]}" y="{box[1]}" width="{box[2]}" height="{box[3]}" rx="{corner}" fill="{paint}"/>'
-        )
+        place = f'x="{box[0]}" y="{box[1]}" width="{box[2]}" height="{box[3]}"'
+        return f'<rect {place} rx="{recipe.corner * width}" fill="{paint}"/>'
 
     linear = (
         f'<linearGradient id="G" gradientUnits="userSpaceOnUse" x1="{left}" y1="{top}" '
@@ -299,12 +315,12 @@ def _apply(recipe: Recipe, body: str, box: tuple[float, float, float, float], ma
             )
         case "tile":
             middle = (left + width / 2, top + height / 2)
-            shrink = (
-                f"translate({middle[0]} {middle[1]}) scale(.72) translate({-middle[0]} {-middle[1]})"
-            )
+            shrink = f"translate({middle[0]} {middle[1]}) scale(.72) translate({-middle[0]} {-middle[1]})"
             return tile(recipe.light) + f'<g transform="{shrink}">{ink(recipe.dark)}</g>'
         case "outline":
-            edge = f'stroke="{recipe.accent}" stroke-width="{2 * recipe.stroke * width}" stroke-linejoin="round"'
+            edge = (
+                f'stroke="{recipe.accent}" stroke-width="{2 * recipe.stroke * width}" stroke-linejoin="round"'
+            )
             return f"<g {edge}>{ink(recipe.accent)}</g>" + ink(recipe.light)
         case "shadow":
             move = f"translate({recipe.shift * width} {recipe.shift * height})"
@@ -331,7 +347,9 @@ class IconImage:
     pixels: NDArray[np.uint8]
 
 
-def icon_images(root: Path, hand: IconHand, *, side: int, most: int = 130, recipes: int = 2) -> Iterator[IconImage]:
+def icon_images(
+    root: Path, hand: IconHand, *, side: int, most: int = 130, recipes: int = 2
+) -> Iterator[IconImage]:
     """Renders of one hand and, where its set is monochrome by design, of ``recipes`` coloured hands more.
 
     Deterministic: the choice of icons and recipes is seeded by the hand's name.
@@ -356,5 +374,7 @@ def icon_images(root: Path, hand: IconHand, *, side: int, most: int = 130, recip
     for number in range(0 if hand.coloured else recipes):
         recipe = random_recipe(rng)
         start = most + 60 * number
-        chosen = names[start : start + 60] if len(names) >= start + 60 else rng.sample(names, min(60, len(names)))
+        chosen = (
+            names[start : start + 60] if len(names) >= start + 60 else rng.sample(names, min(60, len(names)))
+        )
         yield from draw(f"{hand.name} in {recipe.kind} {number + 1}", chosen, recipe)

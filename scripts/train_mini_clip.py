@@ -28,11 +28,11 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from build_gallery import assign_roles
-from clipart import IconHand, icon_hands, icon_images
 from numpy.typing import NDArray
 from PIL import Image
 
+from build_gallery import assign_roles
+from clipart import IconHand, icon_hands, icon_images
 from fairbrush.embedding.torchvision_ops import make_torchvision_importable
 
 SIDE = 112  # stored; the tower sees crops of it at IMAGE_SIZE
@@ -121,7 +121,7 @@ def load_training_set(openclipart: Path, iconify: Path, cache: Path, *, workers:
 
 
 class HandSampler:
-    """Batches of ``hands`` x ``works``; about a third of the hands are openclipart artists, by root of size."""
+    """Batches of ``hands`` x ``works``; a third of the hands are openclipart artists, by root of size."""
 
     def __init__(self, data: TrainingSet, rng: np.random.Generator, *, hands: int, works: int) -> None:
         rows: dict[str, list[int]] = defaultdict(list)
@@ -139,7 +139,7 @@ class HandSampler:
         self.rng, self.hands, self.works = rng, hands, works
 
     def batch(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(rows, hand labels), each int64 (hands * works,). A hand of few works repeats them, cropped anew."""
+        """(rows, hand labels), int64 (hands * works,). A hand of few works repeats them, cropped anew."""
         chosen = self.rng.choice(len(self.names), self.hands, replace=False, p=self.weight)
         rows = [
             self.rng.choice(self.rows[h], self.works, replace=len(self.rows[h]) < self.works) for h in chosen
@@ -148,7 +148,7 @@ class HandSampler:
 
 
 def augment(pixels: Any, rng: Any, *, least_area: float = 0.5) -> Any:
-    """Random crop of ``least_area`` to 1 of the image, random mirror. float32 (n, 3, IMAGE_SIZE, IMAGE_SIZE)."""
+    """Crop to ``least_area`` or more, mirror, at random. float32 (n, 3, IMAGE_SIZE, IMAGE_SIZE)."""
     import torch
     from torch.nn.functional import affine_grid, grid_sample
 
@@ -195,7 +195,9 @@ def train(data: TrainingSet, args: argparse.Namespace) -> None:
     decay = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
     optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=args.lr, fused=True
+        [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
+        lr=args.lr,
+        fused=True,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, args.lr, total_steps=args.steps, pct_start=0.05, div_factor=20, final_div_factor=1e3
@@ -232,10 +234,13 @@ def train(data: TrainingSet, args: argparse.Namespace) -> None:
             mean = total / (step % args.report or args.report)
             total = np.zeros(3)
             elapsed = time.monotonic() - started
-            curve.append({"step": step, "loss": mean[0], "clip": mean[1], "hand": mean[2], "elapsed_s": elapsed})
+            curve.append(
+                {"step": step, "loss": mean[0], "clip": mean[1], "hand": mean[2], "elapsed_s": elapsed}
+            )
             rate = step * len(rows) / elapsed
             print(
-                f"step {step} loss {mean[0]:.3f} clip {mean[1]:.3f} hand {mean[2]:.3f} {rate:.0f} img/s", flush=True
+                f"step {step} loss {mean[0]:.3f} clip {mean[1]:.3f} hand {mean[2]:.3f} {rate:.0f} img/s",
+                flush=True,
             )
             save(averaged, config, data, curve, args)
 
@@ -267,11 +272,15 @@ def save(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--openclipart", type=Path, required=True)
     parser.add_argument("--iconify", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--data", type=Path, default=Path("build/mini-training.npy"), help="rendered once, kept")
+    parser.add_argument(
+        "--data", type=Path, default=Path("build/mini-training.npy"), help="rendered once, kept"
+    )
     parser.add_argument("--tower", choices=sorted(TOWERS), default="mnv4s")
     parser.add_argument("--embed-dim", type=int, default=256)
     parser.add_argument("--hands", type=int, default=32, help="hands in a batch, four works each")

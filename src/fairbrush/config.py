@@ -64,7 +64,9 @@ def load_settings(
             next_step=f"Known: {', '.join(sorted(set(known) | NOT_SETTINGS))}.",
         )
     from_environment = {
-        name: environ[variable] for variable, name in known.items() if variable in environ and name != "workspace"
+        name: environ[variable]
+        for variable, name in known.items()
+        if variable in environ and name != "workspace"
     }
     return _overlay(settings, from_environment, source="the environment")
 
@@ -75,9 +77,13 @@ def find_workspace(start: Path) -> Path | None:
 
 
 def _named_workspace(workspace: Path | None, environ: Mapping[str, str]) -> Path | None:
-    named = workspace or (Path(environ["FAIRBRUSH_WORKSPACE"]) if environ.get("FAIRBRUSH_WORKSPACE") else None)
+    named = workspace or (
+        Path(environ["FAIRBRUSH_WORKSPACE"]) if environ.get("FAIRBRUSH_WORKSPACE") else None
+    )
     if named is not None and not named.is_dir():
-        raise ConfigError(f"The workspace {named} is not a folder.", next_step="Check --workspace or FAIRBRUSH_WORKSPACE.")
+        raise ConfigError(
+            f"The workspace {named} is not a folder.", next_step="Check --workspace or FAIRBRUSH_WORKSPACE."
+        )
     return named
 
 
@@ -85,7 +91,9 @@ def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}.", next_step="Correct it, or restore it from a backup.") from error
+        raise ConfigError(
+            f"{file} cannot be read: {error}.", next_step="Correct it, or restore it from a backup."
+        ) from error
 
 
 def _overlay(settings: Settings, values: Mapping[str, Any], *, source: str) -> Settings:
@@ -95,7 +103,9 @@ def _overlay(settings: Settings, values: Mapping[str, Any], *, source: str) -> S
         if isinstance(value, dict):
             continue  # a table belongs to the part of fairbrush that reads it
         if name not in kinds:
-            raise ConfigError(f"{source}: {name} is not a setting.", next_step=f"Known: {', '.join(sorted(kinds))}.")
+            raise ConfigError(
+                f"{source}: {name} is not a setting.", next_step=f"Known: {', '.join(sorted(kinds))}."
+            )
         changed[name] = _convert(name, value, kinds[name], source=source)
     return replace(settings, **changed)
 
@@ -108,7 +118,9 @@ def _convert(name: str, value: Any, kind: str, *, source: str) -> Any:
     except ValueError:
         converted = None
     if converted is None or (wanted in (int, float) and converted < 0):
-        raise ConfigError(f"{source}: {name} must be {_PLAIN[wanted]}, not {value!r}.", next_step="Correct the value.")
+        raise ConfigError(
+            f"{source}: {name} must be {_PLAIN[wanted]}, not {value!r}.", next_step="Correct the value."
+        )
     return converted.expanduser() if isinstance(converted, Path) else converted
 
 

@@ -41,7 +41,8 @@ def root(
         typer.Option(help="The workspace to use; else FAIRBRUSH_WORKSPACE, else found by walking up."),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and stop.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option("--version", help="Show the version and stop.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     context.obj = workspace

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,8 +58,7 @@ def info(
     with _opened(context, cache, readonly=True) as opened:
         found = opened.info()
     rows = [
-        asdict(space)
-        | {"first_written": _utc(space.first_written), "last_written": _utc(space.last_written)}
+        asdict(space) | {"first_written": _utc(space.first_written), "last_written": _utc(space.last_written)}
         for space in found.spaces
     ]
     facts: dict[str, Any] = {
@@ -68,7 +67,9 @@ def info(
         "reusable_bytes": found.reusable_bytes,
         "max_bytes": found.max_bytes,
     }
-    emit(rows, format_, document={"schema": "fairbrush.cache_info/1", **facts, "encoders": rows}, output=output)
+    emit(
+        rows, format_, document={"schema": "fairbrush.cache_info/1", **facts, "encoders": rows}, output=output
+    )
     if format_ is Format.TABLE:
         size = f"{found.bytes_on_disk / 1e6:.1f} MB, {found.reusable_bytes / 1e6:.1f} MB of it reusable"
         typer.echo(f"{found.path}: {size}", err=True)
@@ -102,9 +103,7 @@ def verify(
         typer.echo(f"structure: {problem}", err=True)
     typer.echo(f"{result.rows_checked} vectors checked, {len(damaged)} damaged.", err=True)
     if not result.is_sound:
-        remedy = (
-            "delete the cache's folder" if result.structure else "fairbrush cache prune --damaged"
-        )
+        remedy = "delete the cache's folder" if result.structure else "fairbrush cache prune --damaged"
         typer.echo(f"  next: {remedy}; the vectors are computed again when they are asked for.", err=True)
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 
@@ -115,9 +114,12 @@ def prune(
     encoder: Annotated[str | None, typer.Option(help="Drop the vectors of this encoder id.")] = None,
     variant: Annotated[str | None, typer.Option(help="With --encoder: of this variant alone.")] = None,
     keep: Annotated[
-        list[str] | None, typer.Option(help="Drop the vectors of every encoder id but these (repeat the option).")
+        list[str] | None,
+        typer.Option(help="Drop the vectors of every encoder id but these (repeat the option)."),
     ] = None,
-    damaged: Annotated[bool, typer.Option("--damaged", help="Drop the vectors whose checksum is wrong.")] = False,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Drop the vectors whose checksum is wrong.")
+    ] = False,
     cache: CacheOption = None,
     named_format: FormatOption = None,
     json: JsonFlag = False,

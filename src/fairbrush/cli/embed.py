@@ -44,7 +44,9 @@ def embed(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.  [default: auto]")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the embedding cache.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode images; 0: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that decode images; 0: one a core.")
+    ] = None,
     allow_download: Annotated[
         bool, typer.Option("--allow-download", help="Let open_clip fetch absent weights from their hub.")
     ] = False,
@@ -56,9 +58,10 @@ def embed(
 ) -> None:
     """Embed images and keep the vectors: what is cached is not computed again."""
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
-    flags = {"encoder": encoder, "device": device, "cache": cache, "workers": workers}
+    flags: dict[str, Any] = {"encoder": encoder, "device": device, "cache": cache, "workers": workers}
     settings = replace(
-        load_settings(workspace=context.obj), **{name: value for name, value in flags.items() if value is not None}
+        load_settings(workspace=context.obj),
+        **{name: value for name, value in flags.items() if value is not None},
     )
     _embed(paths, settings, format_, output, allow_download=allow_download)
 
@@ -72,7 +75,9 @@ def _embed(
     session = EmbeddingSession.open(settings, allow_download=allow_download)
     with session:
         found = session.find(paths)
-        outcomes = [EmbedOutcome(r.path, EmbedStatus.FAILED, None, str(r.reason), r.detail) for r in found.refusals]
+        outcomes = [
+            EmbedOutcome(r.path, EmbedStatus.FAILED, None, str(r.reason), r.detail) for r in found.refusals
+        ]
         if not found.images and not outcomes:
             raise NoInputError(
                 f"No images in {', '.join(map(str, paths))}.",
@@ -92,7 +97,14 @@ def _embed(
                 )
                 raise
         elapsed_s = time.monotonic() - started
-        _answer(_in_input_order(outcomes, found), session.encoder, session.cache_folder, elapsed_s, format_, output)
+        _answer(
+            _in_input_order(outcomes, found),
+            session.encoder,
+            session.cache_folder,
+            elapsed_s,
+            format_,
+            output,
+        )
     if any(outcome.status is EmbedStatus.FAILED for outcome in outcomes):
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 

@@ -30,7 +30,9 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-FormatOption = Annotated[Format | None, typer.Option("--format", help="How to print the answer.  [default: table]")]
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="How to print the answer.  [default: table]")
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 NlFlag = Annotated[bool, typer.Option("--nl", help="Short for --format nl: one JSON object a line.")]
 CsvFlag = Annotated[bool, typer.Option("--csv", help="Short for --format csv.")]
@@ -42,12 +44,18 @@ def choose_format(named: Format | None, *, json: bool, nl: bool, csv: bool) -> F
     flags = {Format.JSON: json, Format.NL: nl, Format.CSV: csv}
     asked = {format_ for format_, is_on in flags.items() if is_on} | ({named} if named else set())
     if len(asked) > 1:
-        raise ConfigError(f"Two formats were asked for: {' and '.join(sorted(asked))}.", next_step="Choose one.")
+        raise ConfigError(
+            f"Two formats were asked for: {' and '.join(sorted(asked))}.", next_step="Choose one."
+        )
     return asked.pop() if asked else Format.TABLE
 
 
 def emit(
-    rows: Sequence[Row], format_: Format, *, document: Mapping[str, Any] | None = None, output: Path | None = None
+    rows: Sequence[Row],
+    format_: Format,
+    *,
+    document: Mapping[str, Any] | None = None,
+    output: Path | None = None,
 ) -> None:
     """Print ``rows``; in JSON print ``document`` instead, where one is given. All rows have the same keys."""
     match format_:
@@ -111,12 +119,16 @@ def _save(output: Path, content: bytes) -> None:
     try:
         output.write_bytes(content)
     except OSError as error:
-        raise ConfigError(f"{output} cannot be written: {error.strerror}.", next_step="Choose another --output.") from error
+        raise ConfigError(
+            f"{output} cannot be written: {error.strerror}.", next_step="Choose another --output."
+        ) from error
 
 
 def _write_parquet(rows: Sequence[Row], output: Path | None) -> None:
     if output is None and sys.stdout.isatty():
-        raise ConfigError("Parquet is not text for a terminal.", next_step="Add --output FILE, or redirect stdout.")
+        raise ConfigError(
+            "Parquet is not text for a terminal.", next_step="Add --output FILE, or redirect stdout."
+        )
     if not rows:
         raise ConfigError("There are no rows, so no Parquet file.", next_step="Ask for another --format.")
     import tempfile

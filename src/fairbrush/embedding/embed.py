@@ -75,7 +75,7 @@ def _commit(
     import numpy as np
 
     vectors = encoder.embed([image.pixels for image, _ in waiting])
-    sound = np.isfinite(vectors).all(axis=1)
+    sound = [bool(np.isfinite(vector).all()) for vector in vectors]
     space.put_many(
         {
             image.sha256: vector[None]
@@ -88,7 +88,9 @@ def _commit(
         if is_sound:
             outcomes += _outcomes(paths, EmbedStatus.NEW, image.sha256)
         else:
-            detail = f"{encoder.encoder_id} gave numbers that are not finite. Use another encoder or precision."
+            detail = (
+                f"{encoder.encoder_id} gave numbers that are not finite. Use another encoder or precision."
+            )
             outcomes += _outcomes(paths, EmbedStatus.FAILED, image.sha256, "not a number", detail)
     return outcomes
 

@@ -60,7 +60,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TowerOutput:
-    """embedding: float32 (n, embed_dim); early: channel statistics of early layers, float32 (n, early_dim)."""
+    """embedding: float32 (n, embed_dim); early: early layers' statistics, float32 (n, early_dim)."""
 
     embedding: NDArray[np.float32]
     early: NDArray[np.float32]
@@ -179,7 +179,7 @@ def parse_spec(spec: str) -> EncoderSpec:
             return EncoderSpec("open_clip", model, pretrained, tuple(parts))
         raise EncoderSpecError(
             f"{spec} names no weights.",
-            next_step="Write open_clip:NAME/TAG or open_clip:NAME/PATH, such as open_clip:ViT-B-32/laion2b_s34b_b79k.",
+            next_step="Write open_clip:NAME/TAG or open_clip:NAME/PATH_TO_FILE.",
         )
     raise EncoderSpecError(
         f"{spec!r} is not an encoder fairbrush knows.",
@@ -200,7 +200,9 @@ def _split_parts(spec: str) -> list[str]:
     base = spec.split(":")[0]
     if base.startswith("mini") and "+" in spec:
         unknown = spec.partition("+")[2].split("+")[-1]
-        raise EncoderSpecError(f"{unknown!r} is not a part of an encoder.", next_step=f"Known parts: {', '.join(PARTS)}.")
+        raise EncoderSpecError(
+            f"{unknown!r} is not a part of an encoder.", next_step=f"Known parts: {', '.join(PARTS)}."
+        )
     return [spec, *parts]
 
 

@@ -41,7 +41,9 @@ class OnnxTower:
         except FileNotFoundError as error:
             raise WeightsNotFoundError(f"No exported encoder in {folder}.", next_step=REINSTALL) from error
         except (OSError, ValueError, KeyError) as error:
-            raise EncoderError(f"{folder}/encoder.json cannot be used: {error}.", next_step=REINSTALL) from error
+            raise EncoderError(
+                f"{folder}/encoder.json cannot be used: {error}.", next_step=REINSTALL
+            ) from error
         self._file = folder / "image_tower.onnx"
         self._threads = threads
         self._session: Any = None
@@ -56,9 +58,13 @@ class OnnxTower:
         try:
             content = self._file.read_bytes()
         except OSError as error:
-            raise WeightsNotFoundError(f"{self._file} cannot be read: {error.strerror}.", next_step=REINSTALL) from error
+            raise WeightsNotFoundError(
+                f"{self._file} cannot be read: {error.strerror}.", next_step=REINSTALL
+            ) from error
         if hashlib.sha256(content).hexdigest() != self._digest:
-            raise EncoderError(f"{self._file} is not the file its digest names: damaged.", next_step=REINSTALL)
+            raise EncoderError(
+                f"{self._file} is not the file its digest names: damaged.", next_step=REINSTALL
+            )
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

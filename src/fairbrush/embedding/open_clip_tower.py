@@ -38,16 +38,16 @@ class OpenClipTower:
         self.variant = "torch-float32"
         self.device = device
         self.preprocess = preprocess
-        self._visual = model.visual
+        self.visual = model.visual
         self.identity = {
             "architecture": name,
             "preprocess": preprocess.as_dict(),
-            "weights": tensor_digest(self._visual.state_dict()),
+            "weights": tensor_digest(self.visual.state_dict()),
         }
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        self._visual.float().eval().to(device)
-        self._taps = early_stages(self._visual)
+        self.visual.float().eval().to(device)
+        self._taps = early_stages(self.visual)
         blank = torch.zeros(1, 3, preprocess.height, preprocess.width, device=device)
         with torch.inference_mode():
             embedding, early = self.forward(blank)
@@ -55,7 +55,12 @@ class OpenClipTower:
 
     @classmethod
     def load(
-        cls, spec: EncoderSpec, *, device: Device = Device.AUTO, allow_download: bool = False, threads: int = 0
+        cls,
+        spec: EncoderSpec,
+        *,
+        device: Device = Device.AUTO,
+        allow_download: bool = False,
+        threads: int = 0,
     ) -> OpenClipTower:
         """Raises EncoderSpecError, WeightsNotFoundError, DeviceUnavailableError, EncoderError."""
         if spec.kind == "open_clip":
@@ -91,11 +96,13 @@ class OpenClipTower:
 
         seen: list[Any] = []
         hooks = [
-            stage.register_forward_hook(lambda _module, _input, output: seen.append(channel_statistics(output)))
+            stage.register_forward_hook(
+                lambda _module, _input, output: seen.append(channel_statistics(output))
+            )
             for stage in self._taps
         ]
         try:
-            embedding = self._visual(images)
+            embedding = self.visual(images)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -111,10 +118,7 @@ def channel_statistics(activation: Any) -> Any:
     """
     import torch
 
-    if activation.ndim == 4:
-        flat = activation.flatten(2)
-    else:
-        flat = activation.transpose(1, 2)
+    flat = activation.flatten(2) if activation.ndim == 4 else activation.transpose(1, 2)
     mean, spread = flat.mean(2), flat.var(2, unbiased=False).add(1e-8).sqrt()
     normalize = torch.nn.functional.normalize
     return torch.cat([normalize(mean, dim=1), normalize(spread, dim=1)], dim=1)
@@ -175,7 +179,8 @@ def _refuse_unknown_file(pretrained: str) -> None:
     looks_like_a_path = "/" in pretrained or path.suffix in (".pt", ".pth", ".bin", ".safetensors")
     if looks_like_a_path and not path.is_file():
         raise WeightsNotFoundError(
-            f"The checkpoint file {path} does not exist.", next_step="Check the path, or use the bundled encoder: mini."
+            f"The checkpoint file {path} does not exist.",
+            next_step="Check the path, or use the bundled encoder: mini.",
         )
 
 
@@ -213,7 +218,9 @@ def _find_tag(open_clip: Any, spec: EncoderSpec, *, allow_download: bool) -> Non
     tags = open_clip.list_pretrained_tags_by_model(spec.model)
     if spec.pretrained not in tags:
         known = f"Its tags: {', '.join(tags)}; or give a file." if tags else "Give a checkpoint file."
-        raise EncoderSpecError(f"open_clip has no weights {spec.pretrained} for {spec.model}.", next_step=known)
+        raise EncoderSpecError(
+            f"open_clip has no weights {spec.pretrained} for {spec.model}.", next_step=known
+        )
     config = open_clip.get_pretrained_cfg(spec.model, spec.pretrained)
     by_url = config.get("url") and not config.get("hf_hub")
     url_copy = Path("~/.cache/clip").expanduser() / str(config.get("url", "")).rpartition("/")[2]

@@ -55,8 +55,10 @@ class Preprocess:
         from PIL import Image
 
         square = self._fit(Image.fromarray(pixels))
-        values = np.asarray(square, np.float32) / np.float32(255)
-        values = (values - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        values: NDArray[np.float32] = np.array(square, np.float32)
+        values /= 255
+        values -= np.asarray(self.mean, np.float32)
+        values /= np.asarray(self.std, np.float32)
         return np.ascontiguousarray(values.transpose(2, 0, 1))
 
     def _fit(self, image: Image.Image) -> Image.Image:

@@ -46,7 +46,9 @@ class EmbeddingSession:
             device = Device(settings.device)
         except ValueError:
             known = ", ".join(Device)
-            raise ConfigError(f"{settings.device!r} is not a device.", next_step=f"Use one of {known}.") from None
+            raise ConfigError(
+                f"{settings.device!r} is not a device.", next_step=f"Use one of {known}."
+            ) from None
         limits = ImageLimits(
             max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, timeout_s=settings.timeout_s
         )

@@ -104,7 +104,8 @@ def _shrink(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
 def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     import numpy as np
 
-    return pixels.mean(axis=2, dtype=np.float32)
+    grey: NDArray[np.float32] = pixels.mean(axis=2, dtype=np.float32)
+    return grey
 
 
 def _gradient(grey: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
