@@ -1,4 +1,4 @@
-"""The nouns that travel between modules, frozen. (Artist, Work, Attribution and their kin join them here.)"""
+"""The nouns that travel between modules, frozen."""
 
 from __future__ import annotations
 
@@ -24,3 +24,40 @@ class EmbedOutcome:
     sha256: str | None = None
     reason: str = ""
     detail: str = ""
+
+
+class Consent(StrEnum):
+    """What an artist allowed, by the latest dated event. Opted-out and erased artists are never credited."""
+
+    OPTED_IN = "opted_in"
+    UNCLAIMED = "unclaimed"
+    OPTED_OUT = "opted_out"
+    ERASED = "erased"
+
+
+@dataclass(frozen=True)
+class Artist:
+    """One artist entry: ``creator_id`` made the works, ``payee_id`` is paid. Ids are random."""
+
+    artist_id: str
+    name: str
+    creator_id: str
+    payee_id: str
+    consent: Consent
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One artist near an image: cosine to the artist's centroid in style space, and affinity z = s - h."""
+
+    artist_id: str
+    similarity: float
+    z: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A work of a credited artist, by its file's digest, and its cosine to the image in style space."""
+
+    work_sha256: str
+    similarity: float

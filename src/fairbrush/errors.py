@@ -89,3 +89,7 @@ class ImageRefusedError(FairbrushError):
 
 class ImageWorkerError(FairbrushError):
     """The processes that decode images cannot be started."""
+
+
+class StyleSpaceError(FairbrushError):
+    """A style space cannot be fitted, or does not belong to these vectors."""
