@@ -63,5 +63,5 @@ def test_no_work_of_the_gallery_or_panel_nearly_repeats_another():
     files = [DATA / part / work["file"] for part in ("gallery", "panel") for work in works(part)]
     images = [Image.open(file).convert("RGB") for file in files]
     gallery = len(works("gallery"))
-    assert len(distinct(images[:gallery])) == gallery
-    assert len(distinct(images[gallery:])) == len(works("panel"))
+    assert len(distinct(images[:gallery], turned=True)) == gallery
+    assert len(distinct(images[gallery:], turned=True)) == len(works("panel"))

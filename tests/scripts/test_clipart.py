@@ -48,6 +48,15 @@ def test_recoloured_and_slightly_changed_copies_are_near_duplicates():
     assert clipart.distinct([original, shape(2), recoloured, touched, shape(3)]) == [0, 1, 4]
 
 
+def test_turned_and_mirrored_and_newly_coloured_copies_are_found_when_asked_for():
+    original = shape(1)
+    turned = original.transpose(Image.Transpose.ROTATE_90)
+    mirrored = original.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    negative = Image.fromarray(255 - np.asarray(original))
+    assert clipart.distinct([original, turned, shape(2)]) == [0, 1, 2]
+    assert clipart.distinct([original, turned, mirrored, negative, shape(2)], turned=True) == [0, 4]
+
+
 def test_names_that_differ_in_case_or_accents_are_one_slug():
     assert clipart.slug("Petri Lummemäki") == clipart.slug("petri  lummemaki") == "petri-lummemaki"
 
