@@ -12,7 +12,7 @@ from fairbrush.cli import cache, embed
 from fairbrush.cli.output import help_when_alone, say
 from fairbrush.errors import ExitCode, FairbrushError
 
-# typer 0.26 and later carry a click of their own, whose errors are not those of the package click.
+# Recent typers (0.28 for one) carry a click of their own: its errors are not those of the package click.
 _UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
