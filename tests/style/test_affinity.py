@@ -1,5 +1,6 @@
 """Affinity by its definition: plain loops and sorting as oracles."""
 
+import doctest
 import math
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fairbrush.style.affinity
 from fairbrush.errors import StyleSpaceError, VectorRefusedError
 from fairbrush.style.affinity import (
     OffsetRule,
@@ -166,3 +168,7 @@ def test_affinity_is_imported_without_numpy() -> None:
     code = "import sys, fairbrush.style.affinity; print('numpy' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout == "False\n"
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    assert doctest.testmod(fairbrush.style.affinity).failed == 0
