@@ -1,6 +1,7 @@
 """Erasing: out of every version and every byte, and no way back."""
 
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -183,3 +184,21 @@ def test_nothing_indexed_is_nothing_to_erase(tmp_path: Path) -> None:
     assert erase_artist(tmp_path, "nobody") == []
     assert open_index(tmp_path).search_many(queries(world, 3), k=3) == before
     assert np.isfinite(open_index(tmp_path).delta)
+
+
+def test_readers_beside_an_erasure_open_whole_versions(tmp_path: Path) -> None:
+    world = make_world(artists=24)
+    world.build(tmp_path, world.artists[:12])
+    world.extend(tmp_path, world.artists[12:])
+    doomed = [f"artist-{number:04d}" for number in range(0, 24, 2)]
+    eraser = Thread(target=lambda: [erase_artist(tmp_path, artist_id) for artist_id in doomed])
+    eraser.start()
+    sizes = []
+    while eraser.is_alive():
+        index = open_index(tmp_path)
+        assert len(index.search(world.panel[0], k=99).hits) == index.version.artists
+        sizes.append(index.version.artists)
+    eraser.join()
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) > 2, "it did read while artists went"
+    assert open_index(tmp_path).version.artists == 12

@@ -1,5 +1,6 @@
 """Versions on disk: damage is found, rollback and prune, readers beside writers, writers that die."""
 
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from index_worlds import make_world, queries
 
-from fairbrush.errors import ExitCode, IndexDamagedError, IndexMissingError
+from fairbrush.errors import ExitCode, IndexDamagedError, IndexMissingError, IndexUnusableError
 from fairbrush.index.search import open_index
 from fairbrush.index.versions import (
     current_version,
@@ -251,3 +252,19 @@ def test_readers_beside_a_writer_meet_whole_versions_only(tmp_path: Path) -> Non
         process.communicate()
     assert len(seen) > 3
     assert seen <= {version.number for version in list_versions(tmp_path)}
+
+
+def test_a_full_disk_leaves_the_index_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world()
+    version = world.build(tmp_path, world.artists[:4])
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(IndexUnusableError, match=r"No space left on device.*the index is as it was"):
+        world.extend(tmp_path, world.artists[4:])
+    monkeypatch.undo()
+    assert open_index(tmp_path).version == version
+    assert not list(tmp_path.rglob(".draft-*"))
+    assert world.extend(tmp_path, world.artists[4:]).artists == 8
