@@ -93,3 +93,33 @@ class ImageWorkerError(FairbrushError):
 
 class StyleSpaceError(FairbrushError):
     """A style space cannot be fitted, or does not belong to these vectors."""
+
+
+class PanelError(StyleSpaceError):
+    """A background panel cannot be used."""
+
+
+class VectorRefusedError(FairbrushError):
+    """A vector has no direction, is not finite, or has another dim than its style space."""
+
+
+class IndexUnusableError(FairbrushError):
+    """An index cannot be opened, searched or changed."""
+
+
+class IndexMissingError(IndexUnusableError):
+    """There is no index, no such version, or no such artist in it."""
+
+
+class IndexDamagedError(IndexUnusableError):
+    """A file of an index is missing, or is not what its manifest says."""
+
+
+class IndexMismatchError(IndexUnusableError):
+    """An index was built with another encoder, style space or panel."""
+
+
+class IndexBusyError(IndexUnusableError):
+    """Another process is writing the index."""
+
+    exit_code = ExitCode.DATABASE_BUSY
