@@ -26,7 +26,7 @@ def record(name: object, *, artists: tuple[str, ...] = ("ada", "bo"), model_e12:
         "encoder_variant": "torch-fp32",
         "index_manifest_digest": digest("v0001"),
         "eligibility_digest": digest("all"),
-        "value_function": {"name": "nearest", "delta": "0.2", "recognised": "1.0"},
+        "value_function": {"name": "nearest", "parameters": {"delta": "0.2", "recognised": "1.0"}},
         "calibration_id": None,
         "model_id": "sd-1.5",
         "policy_digest": digest("policy"),
