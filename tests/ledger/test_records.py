@@ -149,11 +149,26 @@ def test_a_record_that_is_not_what_its_digests_say_is_refused(tmp_path, database
     assert stored(database) == {}
 
 
-def test_shares_that_do_not_sum_are_refused(tmp_path, database):
-    body = dict(record("moon").body) | {"unattributed_e12": 1}
-    write_pending(tmp_path, [replace(record("moon"), body=body)])
-    (refused,) = drain(database, tmp_path).refused
-    assert "do not sum to 10^12" in refused.reason
+ONE_SHARE = record("moon", artists=("ada",)).body["shares"][0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"unattributed_e12": 1}, "do not sum to 10^12"),
+        ({"model_share_e12": 15 * 10**11, "unattributed_e12": -(10**12)}, "do not sum to 10^12"),
+        ({"shares": [ONE_SHARE | {"share_e12": 25 * 10**10}] * 2}, "pays one artist twice"),
+        ({"shares": [ONE_SHARE | {"payee_id": None}]}, "payee_id is None, not text"),
+        ({"shares": [ONE_SHARE | {"z": "near"}]}, "could not convert string to float"),
+        ({"policy": {"b": "0.5"}}, "lacks what a record has: KeyError('w')"),
+    ],
+)
+def test_what_the_tables_could_not_hold_is_refused_and_the_rest_drained(tmp_path, database, changed, reason):
+    write_pending(tmp_path, [replace(record("moon"), body=dict(record("moon").body) | changed)])
+    write_pending(tmp_path, [record("sun")])
+    report = drain(database, tmp_path)
+    assert reason in report.refused[0].reason
+    assert list(stored(database)) == [record("sun").attribution_id]
 
 
 def test_files_leave_only_after_the_commit_that_holds_them(tmp_path, database):
@@ -172,10 +187,13 @@ def test_files_leave_only_after_the_commit_that_holds_them(tmp_path, database):
 
 
 def test_a_drain_that_fails_changes_nothing(tmp_path, database):
-    write_pending(tmp_path, [record("moon", artists=("ada", "ada"))])  # two shares under one key
-    with pytest.raises(duckdb.ConstraintException):
+    write_pending(tmp_path, [record("moon")])
+    database.execute("ALTER TABLE attribution_share RENAME TO gone")
+    with pytest.raises(duckdb.Error):
         drain(database, tmp_path)
     assert (pending_count(tmp_path), stored(database)) == (1, {})
+    database.execute("ALTER TABLE gone RENAME TO attribution_share")
+    assert drain(database, tmp_path).recorded == 1
 
 
 def test_nothing_to_write_writes_nothing(tmp_path, database):

@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,6 +157,7 @@ def discard_drained(report: DrainReport) -> None:
 
 
 def _line(record: Record) -> bytes:
+    assert record.recorded_at.tzinfo is not None, "a time without a zone means another time elsewhere"
     return canonical_json(
         {
             "attribution_id": record.attribution_id,
@@ -220,11 +221,14 @@ def _read_all(folder: Path) -> tuple[list[_Row], list[Path], list[RefusedFile]]:
 
 def _refuse(file: Path, reason: str, refused: Path) -> RefusedFile:
     """Move a damaged file aside; the reason first, so that no refused file is without one."""
-    refused.mkdir(exist_ok=True)
-    (refused / f"{file.name}.reason.txt").write_text(f"{reason}\n", encoding="utf-8")
-    moved = file.replace(refused / file.name)
-    for parent in (refused, file.parent):
-        _fsync_folder(parent)
+    try:
+        refused.mkdir(exist_ok=True)
+        (refused / f"{file.name}.reason.txt").write_text(f"{reason}\n", encoding="utf-8")
+        moved = file.replace(refused / file.name)
+        for parent in (refused, file.parent):
+            _fsync_folder(parent)
+    except OSError as error:
+        return RefusedFile(file, f"{reason} It could not be moved aside: {error.strerror or error}.")
     return RefusedFile(moved, reason)
 
 
@@ -264,8 +268,7 @@ def _read_line(line: bytes) -> _Row:
             raise RecordError(f"The body of {fields['attribution_id']} does not match its digest.")
         if canonical_digest(body["identity"]) != fields["attribution_id"]:
             raise RecordError(f"{fields['attribution_id']} is not the digest of the record's identity.")
-        if body["model_share_e12"] + body["unattributed_e12"] + _paid(body["shares"]) != E12:
-            raise RecordError(f"The shares of {fields['attribution_id']} do not sum to 10^12.")
+        _check_shares(fields["attribution_id"], body)
         recorded_at = datetime.fromisoformat(fields["recorded_at"]).astimezone(UTC).replace(tzinfo=None)
         return _Row(
             attribution_id=fields["attribution_id"],
@@ -274,50 +277,70 @@ def _read_line(line: bytes) -> _Row:
             body=text.decode(),
             about=canonical_json(fields["about"]).decode(),
             attribution=_attribution_columns(body, fields["about"]),
-            shares=[_share_columns(fields["attribution_id"], share) for share in body["shares"]],
+            shares=[
+                _share_columns(fields["attribution_id"], rank, share)
+                for rank, share in enumerate(body["shares"], start=1)
+            ],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"A record lacks what a record has: {error!r}.") from error
 
 
-def _paid(shares: Iterable[Mapping[str, int]]) -> int:
-    return sum(share["share_e12"] for share in shares)
+def _check_shares(attribution_id: str, body: Mapping[str, Any]) -> None:
+    """What the tables would refuse is refused here: one bad file must not keep the others from draining."""
+    shares = body["shares"]
+    integers = [body["model_share_e12"], body["unattributed_e12"], *(share["share_e12"] for share in shares)]
+    if not all(type(integer) is int and 0 <= integer <= E12 for integer in integers) or sum(integers) != E12:
+        raise RecordError(f"The shares of {attribution_id} do not sum to 10^12.")
+    if len({share["artist_id"] for share in shares}) != len(shares):
+        raise RecordError(f"{attribution_id} pays one artist twice.")
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise RecordError(f"A record's {name} is {value!r}, not text.")
+    return value
+
+
+def _optional_text(fields: Mapping[str, Any], name: str) -> str | None:
+    return None if fields.get(name) is None else _text(fields, name)
 
 
 def _attribution_columns(body: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[Any, ...]:
     """The columns of ``attribution`` between the id and recorded_at, in the schema's order."""
     identity, policy = body["identity"], body["policy"]
     return (
-        identity["image_sha256"],
-        about.get("path"),
-        identity["model_id"],
-        identity["encoder_id"],
-        identity["encoder_variant"],
-        about.get("index_version"),
-        identity["index_manifest_digest"],
-        identity["eligibility_digest"],
-        identity["calibration_id"],
-        identity["policy_digest"],
-        identity["value_function"]["name"],
-        policy["b"],
-        policy["w"],
+        _text(identity, "image_sha256"),
+        _optional_text(about, "path"),
+        _text(identity, "model_id"),
+        _text(identity, "encoder_id"),
+        _text(identity, "encoder_variant"),
+        _optional_text(about, "index_version"),
+        _text(identity, "index_manifest_digest"),
+        _text(identity, "eligibility_digest"),
+        _optional_text(identity, "calibration_id"),
+        _text(identity, "policy_digest"),
+        _text(identity["value_function"], "name"),
+        _text(policy, "b"),
+        _text(policy, "w"),
         body["model_share_e12"],
         body["unattributed_e12"],
-        about.get("reason"),
+        _optional_text(about, "reason"),
     )
 
 
-def _share_columns(attribution_id: str, share: Mapping[str, Any]) -> tuple[Any, ...]:
+def _share_columns(attribution_id: str, rank: int, share: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         attribution_id,
-        share["artist_id"],
-        share["creator_id"],
-        share["payee_id"],
+        _text(share, "artist_id"),
+        _text(share, "creator_id"),
+        _text(share, "payee_id"),
         share["share_e12"],
         float(share["phi"]),
         float(share["similarity"]),
         float(share["z"]),
-        share["rank"],
+        rank,
     )
 
 
