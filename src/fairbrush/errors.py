@@ -74,6 +74,32 @@ class FaissInstallError(FairbrushError):
     """No faiss is installed, or both faiss-cpu and faiss-gpu are, which break each other."""
 
 
+class GameError(FairbrushError):
+    """The numbers handed to a game are no game: not finite, negative worth, or too many players to list."""
+
+
+class AttributionError(FairbrushError):
+    """The index and the registry's eligibility do not fit together, or the image's vector is no vector."""
+
+
+class PolicyError(ConfigError):
+    """fairbrush.toml's [policy] cannot be used."""
+
+
+class RecordError(FairbrushError):
+    """A record cannot be written, or is not what it should be."""
+
+
+class QueryError(FairbrushError):
+    """A query was refused or failed. The message names the place in the query where DuckDB does."""
+
+
+class QueryBusyError(QueryError):
+    """The database is open for writing elsewhere, so it cannot be read now."""
+
+    exit_code = ExitCode.DATABASE_BUSY
+
+
 class ImageRefusedError(FairbrushError):
     """One file is not an image fairbrush will read.
 
