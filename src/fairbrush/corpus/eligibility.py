@@ -150,7 +150,7 @@ def write_eligibility(store: Store, *, now: datetime | None = None) -> Eligibili
     except OSError as error:
         raise StoreError(
             f"{file} cannot be written: {error.strerror}. The change itself is in the database.",
-            next_step="Free space or permissions, then run: fairbrush artist list (it brings the file up to date)",
+            next_step="Free space or permissions, then fairbrush artist list brings the file up to date.",
         ) from error
     return eligibility
 
