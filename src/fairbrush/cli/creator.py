@@ -22,6 +22,7 @@ creators = typer.Typer(
 )
 payees = typer.Typer(help="Payees: where a creator's money goes.", no_args_is_help=True)
 
+NewNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
 CreatorArgument = Annotated[str, typer.Argument(metavar="CREATOR", help="A creator's name or id.")]
 PayeeArgument = Annotated[str, typer.Argument(metavar="PAYEE", help="A payee's name or id.")]
 
@@ -75,7 +76,7 @@ def show_creators(
 def rename_one_creator(
     context: typer.Context,
     creator: CreatorArgument,
-    name: Annotated[str, typer.Argument(help="The new name.")],
+    name: NewNameArgument,
 ) -> None:
     """Rename a creator."""
     from fairbrush.corpus.people import find_creator, rename_creator
@@ -140,9 +141,7 @@ def show_payees(
 
 
 @payees.command("rename")
-def rename_one_payee(
-    context: typer.Context, payee: PayeeArgument, name: Annotated[str, typer.Argument(help="The new name.")]
-) -> None:
+def rename_one_payee(context: typer.Context, payee: PayeeArgument, name: NewNameArgument) -> None:
     """Rename a payee."""
     from fairbrush.corpus.people import find_payee, rename_payee
 

@@ -37,9 +37,9 @@ def erase_artist(
 ) -> PendingErasure:
     """Erase an artist for good; what is returned is still to be dropped, then ``finish_erasure``.
 
-    The creator's name goes when no other artist is left to it, the payee's when it is the same as a name
-    that went: a payee named otherwise is somebody else, to whom settled money is owed. Users' own files
-    stay. Raises RegistryError for an unknown or erased artist.
+    The creator's name goes when no other artist is left to it, and so do the same names of creators and
+    payees that serve nobody else. A payee named otherwise is somebody else, to whom settled money is owed.
+    Users' own files stay. Raises RegistryError for an unknown or erased artist.
     """
     moment = as_utc(now) if now else utc_now()
     with registry_change(store) as connection:
@@ -62,7 +62,7 @@ def erase_artist(
             "UPDATE artist SET name = NULL WHERE artist_id = ?",
         ):
             connection.execute(statement, [artist.artist_id])
-        _forget_people(store, artist.creator_id, artist.payee_id)
+        _forget_people(store, artist.creator_id, (artist.name, *entry.aliases))
         sequence = next_sequence(connection, "redaction_event")
         insert_rows(connection, "redaction_event", [(sequence, artist.artist_id, moment, len(works), reason)])
         # an artist without works is listed too: its index rows may be older than its last work's removal
@@ -92,19 +92,24 @@ def finish_erasure(store: Store, pending: Sequence[PendingErasure]) -> None:
             connection.execute("DELETE FROM redaction_pending WHERE artist_id = ?", [one.artist_id])
 
 
-def _forget_people(store: Store, creator_id: str, payee_id: str) -> None:
+def _forget_people(store: Store, creator_id: str, names: Sequence[str]) -> None:
+    """Forget the creator, where nobody is left to it, and whoever else bears one of the names unused.
+
+    An artist that was given another creator leaves its own one behind, with its name.
+    """
     connection = store.connection
-    living = connection.execute(
-        "SELECT count(*) FROM artist WHERE creator_id = ? AND name IS NOT NULL", [creator_id]
-    ).fetchall()[0][0]
-    if living:
-        return
-    name = connection.execute("SELECT name FROM creator WHERE creator_id = ?", [creator_id]).fetchall()[0][0]
-    connection.execute("UPDATE creator SET name = NULL WHERE creator_id = ?", [creator_id])
+    row = connection.execute("SELECT name FROM creator WHERE creator_id = ?", [creator_id]).fetchall()
     connection.execute(
         """
-        UPDATE payee SET name = NULL WHERE payee_id = $1 AND name = $2 AND NOT EXISTS (
-            SELECT 1 FROM creator WHERE creator.payee_id = $1 AND creator.name IS NOT NULL)
+        UPDATE creator SET name = NULL WHERE (creator_id = $1 OR list_contains($2::VARCHAR[], name))
+            AND creator_id NOT IN (SELECT creator_id FROM artist WHERE name IS NOT NULL)
         """,
-        [payee_id, name],
+        [creator_id, list(names)],
+    )
+    connection.execute(
+        """
+        UPDATE payee SET name = NULL WHERE list_contains($1::VARCHAR[], name)
+            AND payee_id NOT IN (SELECT payee_id FROM creator WHERE name IS NOT NULL)
+        """,
+        [[*names, *(name for (name,) in row if name)]],
     )

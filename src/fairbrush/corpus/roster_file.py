@@ -65,7 +65,7 @@ class RosterRow:
 
 @dataclass(frozen=True)
 class Roster:
-    """What a roster says. ``source``: the file's or folder's name, without its path."""
+    """What a roster says: each name once among the rows."""
 
     rows: list[RosterRow]
     refused: list[RowOutcome]
@@ -196,9 +196,7 @@ def _trained(cell: str) -> Trained:
     try:
         return Trained(cell.casefold())
     except ValueError:
-        raise RegistryError(
-            f"{_shown(cell)!r} does not say whether trained: use yes, no or unknown."
-        ) from None
+        raise RegistryError(f"{_shown(cell)!r} is no answer to trained: use yes, no or unknown.") from None
 
 
 def _without_duplicates(roster: Roster) -> Roster:

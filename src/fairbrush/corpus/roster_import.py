@@ -51,7 +51,7 @@ def import_roster(
     now: datetime | None = None,
     new_id: IdSource = random_id,
 ) -> RosterResult:
-    """Import the good rows. ``works``: prepared, by the row's name. Raises StoreError; then nothing changed."""
+    """Import the good rows. ``works``: prepared, by the row's name. Raises StoreError: nothing changed."""
     works = works or {}
     moment = as_utc(now) if now else utc_now()
     outcomes = list(roster.refused)
@@ -97,8 +97,8 @@ class _Plan:
         self._entries: dict[str, ArtistEntry] = {}
         for entry in list_artists(store, now=now):
             self._entries[entry.artist.artist_id] = entry
-            for key in {name_key(name): name for name in (entry.artist.name, *entry.aliases)}.values():
-                self._artists.add(key, entry.artist.artist_id)
+            # by name, not by alias: another row may be called what one is also known as
+            self._artists.add(entry.artist.name, entry.artist.artist_id)
         self._creators, self._payees = _People("creator"), _People("payee")
         self._payee_of: dict[str, str] = {}
         self._creator_keys: dict[str, str] = {}
@@ -247,7 +247,7 @@ class _Plan:
         self._payee_of[creator_id] = payee_id
 
     def _add_aliases(self, row: RosterRow, artist_id: str, *, known: tuple[str, ...]) -> bool:
-        new = sorted({alias for alias in row.aliases} - set(known))
+        new = sorted(set(row.aliases) - set(known))
         self._new["artist_alias"] += [(artist_id, alias) for alias in new]
         return bool(new)
 
