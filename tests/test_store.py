@@ -58,11 +58,16 @@ def names(folder: Path) -> list[str]:
 
 def test_transaction_leaves_nothing_when_it_raises(folder: Path) -> None:
     with Store.open(folder) as store:
-        with pytest.raises(ZeroDivisionError), store.transaction() as connection:
-            connection.execute("INSERT INTO payee VALUES ('p', 'P', TIMESTAMP '2026-01-01')")
-            with store.transaction() as inner:
-                inner.execute("INSERT INTO payee VALUES ('q', 'Q', TIMESTAMP '2026-01-01')")
-            _ = 1 // 0
+
+        def fail_half_way() -> None:
+            with store.transaction() as connection:
+                connection.execute("INSERT INTO payee VALUES ('p', 'P', TIMESTAMP '2026-01-01')")
+                with store.transaction() as inner:
+                    inner.execute("INSERT INTO payee VALUES ('q', 'Q', TIMESTAMP '2026-01-01')")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail_half_way()
         assert store.connection.execute("SELECT count(*) FROM payee").fetchall() == [(0,)]
         with store.transaction() as connection:
             connection.execute("INSERT INTO payee VALUES ('p', 'P', TIMESTAMP '2026-01-01')")

@@ -106,8 +106,10 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        if _is_interrupt(error):
+            raise KeyboardInterrupt from error
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -135,7 +137,7 @@ class Store:
             connection.commit()
         except BaseException as error:
             _roll_back(connection)
-            if isinstance(error, duckdb.InterruptException):
+            if _is_interrupt(error):
                 raise KeyboardInterrupt from error
             if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
                 raise StoreError(
@@ -273,6 +275,11 @@ def _unusable(file: Path, error: Exception) -> StoreError:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether DuckDB turned a Ctrl-C into an error of its own: a plain RuntimeError in 2.0."""
+    return isinstance(error, Exception) and "Query interrupted" in str(error)
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
