@@ -38,7 +38,6 @@ GALLERY_ARTISTS = (
     "Alan Horkan",
     "Andy Fitzsimon",
     "Benji Park",
-    "Chris Goerner",
     "Danny Allen",
     "Jarno Vasamaa",
     "Jean-Victor Balin",
@@ -119,7 +118,8 @@ def assign_roles(openclipart: Path, *, workers: int) -> Roles:
         else:
             roles.training[artist] = kept
     measured = {**roles.gallery, **roles.development, **roles.panel}
-    alone = without_repeats({**measured, **roles.training})  # nor does a copy of a measured work train
+    # nor does a copy of a measured work train
+    alone = without_repeats({**measured, **roles.training}, turned=False)
     training = {a: [w for w in works if w[0].path in alone] for a, works in roles.training.items()}
     return replace(roles, training={artist: works for artist, works in training.items() if works})
 
@@ -152,17 +152,16 @@ def provenance(drawing: Drawing) -> dict[str, object]:
     }
 
 
-def without_repeats(groups: dict[str, list[tuple[Drawing, Image.Image]]]) -> set[str]:
+def without_repeats(groups: dict[str, list[tuple[Drawing, Image.Image]]], *, turned: bool) -> set[str]:
     """Paths of the drawings that no earlier drawing of any group nearly repeats."""
     flat = [work for works in groups.values() for work in works]
-    return {flat[i][0].path for i in distinct([image for _, image in flat])}
+    return {flat[i][0].path for i in distinct([image for _, image in flat], turned=turned)}
 
 
 def build_gallery(works_of: dict[str, list[tuple[Drawing, Image.Image]]], out: Path) -> None:
     entries = []
-    alone = without_repeats(
-        works_of
-    )  # two artists may have drawn the same road sign: nobody keeps the second
+    # two artists may have drawn the same road sign: nobody keeps the second
+    alone = without_repeats(works_of, turned=True)
     for artist, works in works_of.items():
         chosen = [work for work in works if work[0].path in alone]
         random.Random(artist).shuffle(chosen)
@@ -179,7 +178,7 @@ def build_gallery(works_of: dict[str, list[tuple[Drawing, Image.Image]]], out: P
 
 def build_panel(works_of: dict[str, list[tuple[Drawing, Image.Image]]], out: Path) -> None:
     entries = []
-    alone = without_repeats(works_of)
+    alone = without_repeats(works_of, turned=True)
     for artist, works in works_of.items():
         chosen = [work for work in works if work[0].path in alone][:PANEL_WORKS_PER_HAND]
         if len(chosen) < 2:

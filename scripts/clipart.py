@@ -164,28 +164,53 @@ def render_drawing(svg: str, *, side: int = 256, margin: int = 4) -> Image.Image
     return square
 
 
-def distinct(images: Sequence[Image.Image]) -> list[int]:
+def distinct(images: Sequence[Image.Image], *, turned: bool = False) -> list[int]:
     """Positions of ``images`` that are not near-duplicates of an earlier one.
 
     Two images are near-duplicates when their 16x16 thumbnails differ by less than 7 of 255 a channel on
     average, or their 256-bit difference hashes (of luminance) by at most 14 bits: recoloured copies too.
+    ``turned`` also compares every mirror image and quarter turn, and calls drawings with the same outlines
+    (correlation of 32x32 edge maps above .87) near-duplicates however they are coloured.
     """
+    views = 8 if turned else 1
     kept: list[int] = []
-    thumbnails = np.empty((len(images), 16 * 16 * 3), np.float32)
+    thumbnails = np.empty((views * len(images), 16 * 16 * 3), np.float32)
+    outlines = np.empty((views * len(images), 32 * 32), np.float32)
     hashes = np.empty((len(images), 256), np.bool_)
     for position, image in enumerate(images):
-        thumbnail = np.asarray(image.resize((16, 16), Image.Resampling.BOX), np.float32).ravel()
+        thumbnail = np.asarray(image.resize((16, 16), Image.Resampling.BOX), np.float32)
         grey = np.asarray(image.convert("L").resize((17, 16), Image.Resampling.BOX), np.int16)
         bits = (grey[:, 1:] > grey[:, :-1] + 1).ravel()
-        earlier = len(kept)
-        if earlier:
-            colour_gap = np.abs(thumbnails[:earlier] - thumbnail).mean(axis=1).min()
-            hash_gap = (hashes[:earlier] != bits).sum(axis=1).min()
-            if colour_gap < 7 or hash_gap <= 14:
+        outline = _outline(image)
+        seen = len(kept)
+        if seen:
+            colour_gap = np.abs(thumbnails[: views * seen] - thumbnail.ravel()).mean(axis=1).min()
+            hash_gap = (hashes[:seen] != bits).sum(axis=1).min()
+            same_outline = turned and (outlines[: views * seen] @ outline.ravel()).max() > 0.87
+            if colour_gap < 7 or hash_gap <= 14 or same_outline:
                 continue
-        thumbnails[earlier], hashes[earlier] = thumbnail, bits
+        rows = slice(views * seen, views * (seen + 1))
+        thumbnails[rows] = _turns(thumbnail)[:views]
+        outlines[rows] = _turns(outline)[:views]
+        hashes[seen] = bits
         kept.append(position)
     return kept
+
+
+def _turns(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A square array in its eight orientations, itself first, each flattened."""
+    ways = (picture, picture[:, ::-1])
+    return np.stack([np.rot90(way, quarter).ravel() for way in ways for quarter in range(4)])
+
+
+def _outline(image: Image.Image) -> NDArray[np.float32]:
+    """Edge strength whatever the colours: float32 (32, 32) with mean 0 and length 1."""
+    colours = np.asarray(image.resize((64, 64), Image.Resampling.BOX), np.float32)
+    colours = np.pad(colours, ((0, 1), (0, 1), (0, 0)), mode="edge")
+    change = np.abs(np.diff(colours, axis=0))[:, :-1] + np.abs(np.diff(colours, axis=1))[:-1]
+    edges = np.sqrt(change.sum(axis=2).reshape(32, 2, 32, 2).mean(axis=(1, 3)))
+    edges -= edges.mean()
+    return edges / max(float(np.linalg.norm(edges)), 1e-6)
 
 
 # --- icon sets -----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Enters: ``--checkpoint DIR`` from train_mini_clip.py. Leaves in ``src/fairbrush/
     open_clip_config.json, open_clip_model.safetensors   the whole CLIP, for open_clip and torch
     image_tower.onnx                                     embedding and early statistics, for ONNX Runtime
     encoder.json                                         what fairbrush reads before it loads anything
+    training.json                                        recipe, time, loss curve, and each source's licence
 The one rule: torch and ONNX Runtime must agree to 1e-4 or nothing is written.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from clipart import icon_hands, openclipart_drawings
 from fairbrush.embedding.encoder import BUNDLED, Device, EncoderSpec
 from fairbrush.embedding.onnx_tower import OnnxTower
 from fairbrush.embedding.open_clip_tower import OpenClipTower
@@ -57,6 +59,22 @@ def export(tower: OpenClipTower, file: Path) -> None:
     onnx.checker.check_model(onnx.load(file))
 
 
+def sources(openclipart: Path, iconify: Path) -> list[dict[str, str]]:
+    """Every collection the encoder learned from, with the author and licence its metadata name."""
+    artists = {drawing.artist for drawing in openclipart_drawings(openclipart)}
+    clip_art = {
+        "collection": "openclipart-svg 0.18",
+        "author": f"{len(artists)} artists, less those of the gallery, the panel and the development set",
+        "licence": "public domain",
+    }
+    sets = {hand.prefix: hand for hand in icon_hands(iconify)}
+    icons = [
+        {"collection": f"@iconify/json: {prefix}", "author": hand.author, "licence": hand.licence}
+        for prefix, hand in sorted(sets.items())
+    ]
+    return [clip_art, *icons]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -85,6 +103,9 @@ def main() -> None:
             "onnx_sha256": hashlib.sha256((made / "image_tower.onnx").read_bytes()).hexdigest(),
         }
         (made / "encoder.json").write_text(json.dumps(facts, indent=1) + "\n")
+        training = json.loads((args.checkpoint / "training.json").read_text())
+        training["sources"] = sources(args.openclipart, args.iconify)
+        (made / "training.json").write_text(json.dumps(training, indent=1, ensure_ascii=False) + "\n")
         height, width = tower.preprocess.height, tower.preprocess.width
         images = np.random.default_rng(0).normal(size=(5, 3, height, width)).astype(np.float32)
         ours, theirs = OnnxTower(made).encode(images), tower.encode(images)

@@ -9,12 +9,16 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line on ``sys.argv``."""
-    # Hubs stay offline unless a command is told --allow-download.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # Whether a hub is offline is its backend's to say: here it would also hold back --allow-download.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from fairbrush.cli.app import run
+    try:
+        from fairbrush.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Ctrl-C while the imports run, or a second one while the first is obeyed
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

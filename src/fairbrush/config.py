@@ -6,6 +6,7 @@ beats the default, and an unknown name is an error rather than silence.
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -53,10 +54,13 @@ def load_settings(
 ) -> Settings:
     """Settings of the workspace named, or found by walking up from ``start``. Raises ConfigError."""
     environ = os.environ if environ is None else environ
-    folder = _named_workspace(workspace, environ) or find_workspace(start or Path.cwd())
+    folder = _named_workspace(workspace, environ) or find_workspace(start or _current_folder())
     settings = Settings(workspace=folder)
     if folder is not None and (folder / CONFIG_NAME).is_file():
         settings = _overlay(settings, _read_toml(folder / CONFIG_NAME), source=str(folder / CONFIG_NAME))
+        if settings.cache is not None:
+            # a relative path in the file means the same from wherever the command is run
+            settings = replace(settings, cache=folder / settings.cache)
     known = {f"FAIRBRUSH_{field.name.upper()}": field.name for field in fields(Settings)}
     unknown = sorted(v for v in environ if v.startswith("FAIRBRUSH_") and v not in {*known, *NOT_SETTINGS})
     if unknown:
@@ -67,7 +71,7 @@ def load_settings(
     from_environment = {
         name: environ[variable]
         for variable, name in known.items()
-        if variable in environ and name != "workspace"
+        if environ.get(variable) and name != "workspace"  # empty means unset
     }
     return _overlay(settings, from_environment, source="the environment")
 
@@ -77,10 +81,30 @@ def find_workspace(start: Path) -> Path | None:
     return next((folder for folder in [start, *start.parents] if (folder / CONFIG_NAME).is_file()), None)
 
 
+def home_expanded(path: Path) -> Path:
+    """A leading ``~`` of a setting is the user's home. Raises ConfigError."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{path}: {str(error).rstrip('.')}.", next_step="Write the whole path, or ./~ for a name with ~."
+        ) from error
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigError(
+            "The current folder is gone.", next_step="Change to a folder that exists, and run again."
+        ) from error
+
+
 def _named_workspace(workspace: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = workspace or (
         Path(environ["FAIRBRUSH_WORKSPACE"]) if environ.get("FAIRBRUSH_WORKSPACE") else None
     )
+    named = home_expanded(named) if named is not None else None
     if named is not None and not named.is_dir():
         raise ConfigError(
             f"The workspace {named} is not a folder.", next_step="Check --workspace or FAIRBRUSH_WORKSPACE."
@@ -101,7 +125,7 @@ def _overlay(settings: Settings, values: Mapping[str, Any], *, source: str) -> S
     kinds = {field.name: str(field.type) for field in fields(Settings) if field.name != "workspace"}
     changed: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name not in kinds:
             continue  # a table belongs to the part of fairbrush that reads it
         if name not in kinds:
             raise ConfigError(
@@ -113,16 +137,18 @@ def _overlay(settings: Settings, values: Mapping[str, Any], *, source: str) -> S
 
 def _convert(name: str, value: Any, kind: str, *, source: str) -> Any:
     wanted = {"str": str, "int": int, "float": float}.get(kind, Path)
-    usable = isinstance(value, str | int | float) and not isinstance(value, bool)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    usable = isinstance(value, str) or (wanted in (int, float) and is_whole)
+    usable = usable or (wanted is float and isinstance(value, float))
     try:
         converted = wanted(value) if usable else None
     except ValueError:
         converted = None
-    if converted is None or (wanted in (int, float) and converted < 0):
+    if converted is None or (isinstance(converted, int | float) and not 0 <= converted < math.inf):
         raise ConfigError(
             f"{source}: {name} must be {_PLAIN[wanted]}, not {value!r}.", next_step="Correct the value."
         )
-    return converted.expanduser() if isinstance(converted, Path) else converted
+    return home_expanded(converted) if isinstance(converted, Path) else converted
 
 
 _PLAIN = {str: "text", int: "a whole number, 0 or more", float: "a number, 0 or more", Path: "a path"}

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from fairbrush import __version__
 from fairbrush.cli import artist, cache, creator, embed, model, workspace
+from fairbrush.cli.output import help_when_alone, say
 from fairbrush.errors import ExitCode, FairbrushError
+
+# Recent typers (0.28 for one) carry a click of their own: its errors are not those of the package click.
+_UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="fairbrush",
     help="Which artists' styles does this image draw on, how sure are we, and how does the money split?",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -40,7 +40,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
     folder: Annotated[
@@ -55,31 +55,28 @@ def root(
     ] = False,
 ) -> None:
     context.obj = folder
+    help_when_alone(context)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; gives the exit code. Errors go to stderr, answers to stdout."""
     try:
-        code = app(arguments, standalone_mode=False)
-        sys.stdout.flush()
-        return int(code or ExitCode.DONE)
+        code = int(app(arguments, standalone_mode=False) or ExitCode.DONE)
     except FairbrushError as error:
-        _complain(error.message, error.next_step)
-        return error.exit_code
-    except click.UsageError as error:
+        return _complain(error.exit_code, error.message, error.next_step)
+    except _UsageError as error:
         command = error.ctx.command_path if error.ctx else "fairbrush"
-        _complain(error.format_message(), f"{command} --help shows how it is used.")
-        return ExitCode.CANNOT_RUN
-    except (KeyboardInterrupt, click.Abort):
-        _complain("Interrupted.", None)
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone: give Python nothing to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
+        return _complain(
+            ExitCode.CANNOT_RUN, error.format_message(), f"{command} --help shows how it is used."
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        code = ExitCode.INTERRUPTED
+    # typer turns Ctrl-C into this code by itself
+    return _complain(code, "Interrupted.") if code == ExitCode.INTERRUPTED else code
 
 
-def _complain(message: str, next_step: str | None) -> None:
-    typer.echo(f"fairbrush: {message}", err=True)
+def _complain(code: int, message: str, next_step: str | None = None) -> int:
+    say(f"fairbrush: {message}")
     if next_step:
-        typer.echo(f"  next: {next_step}", err=True)
+        say(f"  next: {next_step}")
+    return code

@@ -18,6 +18,8 @@ from fairbrush.cli.output import (
     Row,
     choose_format,
     emit,
+    help_when_alone,
+    say,
 )
 from fairbrush.cli.registry import (
     CopyFlag,
@@ -38,7 +40,19 @@ if TYPE_CHECKING:
     from fairbrush.corpus.works import AddedWorks, PreparedWorks
     from fairbrush.store import Store
 
-app = typer.Typer(help="Artists: their works and what they allow.", no_args_is_help=True)
+app = typer.Typer(help="Add artists, import them, say what they allow, erase them.")
+app.callback(invoke_without_command=True)(help_when_alone)
+ARTIST_COLUMNS = (
+    "artist",
+    "artist_id",
+    "consent",
+    "works",
+    "aliases",
+    "creator",
+    "creator_id",
+    "payee",
+    "payee_id",
+)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A name, an alias or an artist id.")]
 WorksArgument = Annotated[
@@ -68,7 +82,7 @@ def add(
     """Add an artist with works. The files stay where they are; a thumbnail of each is kept."""
     from fairbrush.corpus.registry import add_artist, refuse_taken_name
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     if works and not new:
         # before the works are read, which may take long; asked again when the artist is added
         with registry(context, readonly=True) as store:
@@ -104,11 +118,11 @@ def add_more(
     """Give an artist more works; without paths, list the works there are."""
     from fairbrush.corpus.registry import add_works, find_artist
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     with registry(context, readonly=True) as store:
         entry = find_artist(store, name)
         if not works:
-            emit(_work_rows(store, entry), format_, output=output)
+            emit(_work_rows(store, entry), format_, columns=("path", "sha256"), output=output)
             return
     prepared = _prepare(context, [works], copy=copy)[0]
     with registry(context) as store:
@@ -138,7 +152,7 @@ def import_(
     from fairbrush.corpus.roster_file import read_roster
     from fairbrush.corpus.roster_import import import_roster
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     read = read_roster(roster)
     with_works = [row for row in read.rows if row.works]
     prepared = _prepare(context, [row.works for row in with_works], copy=copy)
@@ -161,11 +175,17 @@ def list_(
     """List the artists, with the consent in effect now."""
     from fairbrush.corpus.registry import list_artists
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     with registry(context, readonly=True) as store:
         entries = list_artists(store)
     rows = [_artist_row(entry) for entry in entries if consent in (None, entry.artist.consent)]
-    emit(rows, format_, document={"schema": "fairbrush.artists/1", "artists": rows}, output=output)
+    emit(
+        rows,
+        format_,
+        columns=ARTIST_COLUMNS,
+        document={"schema": "fairbrush.artists/1", "artists": rows},
+        output=output,
+    )
 
 
 @app.command()
@@ -183,7 +203,7 @@ def show(
     from fairbrush.corpus.membership import rosters
     from fairbrush.corpus.registry import find_artist
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     with registry(context, readonly=True) as store:
         entry = find_artist(store, name)
         artist_id = entry.artist.artist_id
@@ -234,7 +254,7 @@ def consent(
     from fairbrush.corpus.consent import set_consent
     from fairbrush.corpus.registry import find_artist
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     moment = parse_moment(at, option="--at")
     with registry(context) as store:
         artist = find_artist(store, name).artist
@@ -245,7 +265,7 @@ def consent(
     emit([row], format_, document={"schema": "fairbrush.consent/1", **row}, output=output)
     if in_effect is not state:
         when = "from its date on" if moment else "never"
-        typer.echo(f"In effect now: {in_effect}. {state} counts {when}, unless a later one does.", err=True)
+        say(f"In effect now: {in_effect}. {state} counts {when}, unless a later one does.")
 
 
 @app.command()
@@ -264,7 +284,7 @@ def erase(
     from fairbrush.corpus.erasure import erase_artist
     from fairbrush.corpus.registry import find_artist
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     with registry(context, readonly=True) as store:
         entry = find_artist(store, name)
     artist_id = entry.artist.artist_id
@@ -345,7 +365,7 @@ def _answer_import(result: RosterResult, format_: Format, output: Path | None) -
     for row in rows:
         if row["status"] == "refused":
             where = f"line {row['line']}" if row["line"] else "folder"
-            typer.echo(f"refused: {where}: {row['artist']!r}: {row['detail']}", err=True)
+            say(f"refused: {where}: {row['artist']!r}: {row['detail']}")
     report_works(result.refused_works, result.duplicates)
     if counts["refused"] or result.refused_works:
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)

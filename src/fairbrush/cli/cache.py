@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+import shlex
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,28 +18,23 @@ from fairbrush.cli.output import (
     OutputOption,
     choose_format,
     emit,
+    help_when_alone,
+    say,
 )
-from fairbrush.config import load_settings
+from fairbrush.config import home_expanded, load_settings
 from fairbrush.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from fairbrush.embedding.cache import EmbeddingCache
 
-app = typer.Typer(
-    help="The embedding cache: what it holds, whether it is sound, what to drop.", no_args_is_help=True
-)
+app = typer.Typer(help="Look at the embedding cache, check it, drop vectors.")
+app.callback(invoke_without_command=True)(help_when_alone)
 CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of the embedding cache.")]
 
 
-@contextmanager
-def _opened(context: typer.Context, folder: Path | None, *, readonly: bool) -> Iterator[EmbeddingCache]:
-    from fairbrush.embedding.cache import EmbeddingCache
-
+def _folder(context: typer.Context, named: Path | None) -> Path:
     settings = load_settings(workspace=context.obj)
-    if folder is not None:
-        settings = replace(settings, cache=folder)
-    with EmbeddingCache.open(settings.cache_folder, readonly=readonly) as cache:
-        yield cache
+    return home_expanded(named) if named is not None else settings.cache_folder
 
 
 @app.command()
@@ -54,8 +48,10 @@ def info(
     output: OutputOption = None,
 ) -> None:
     """Show which encoders' vectors the cache holds, and how large it is."""
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
-    with _opened(context, cache, readonly=True) as opened:
+    from fairbrush.embedding.cache import EmbeddingCache, SpaceInfo
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    with EmbeddingCache.open(_folder(context, cache), readonly=True) as opened:
         found = opened.info()
     rows = [
         asdict(space) | {"first_written": _utc(space.first_written), "last_written": _utc(space.last_written)}
@@ -67,12 +63,11 @@ def info(
         "reusable_bytes": found.reusable_bytes,
         "max_bytes": found.max_bytes,
     }
-    emit(
-        rows, format_, document={"schema": "fairbrush.cache_info/1", **facts, "encoders": rows}, output=output
-    )
+    document = {"schema": "fairbrush.cache_info/1", **facts, "encoders": rows}
+    emit(rows, format_, columns=[f.name for f in fields(SpaceInfo)], document=document, output=output)
     if format_ is Format.TABLE:
         size = f"{found.bytes_on_disk / 1e6:.1f} MB, {found.reusable_bytes / 1e6:.1f} MB of it reusable"
-        typer.echo(f"{found.path}: {size}", err=True)
+        say(f"{found.path}: {size}")
 
 
 @app.command()
@@ -86,8 +81,11 @@ def verify(
     output: OutputOption = None,
 ) -> None:
     """Check every vector against its checksum."""
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
-    with _opened(context, cache, readonly=True) as opened:
+    from fairbrush.embedding.cache import DamagedRow, EmbeddingCache
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    folder = _folder(context, cache)
+    with EmbeddingCache.open(folder, readonly=True) as opened:
         result = opened.verify()
     damaged = [asdict(row) for row in result.damaged]
     document = {
@@ -98,13 +96,15 @@ def verify(
         "structure": list(result.structure),
     }
     if damaged or format_ is not Format.TABLE:
-        emit(damaged, format_, document=document, output=output)
+        columns = [f.name for f in fields(DamagedRow)]
+        emit(damaged, format_, columns=columns, document=document, output=output)
     for problem in result.structure:
-        typer.echo(f"structure: {problem}", err=True)
-    typer.echo(f"{result.rows_checked} vectors checked, {len(damaged)} damaged.", err=True)
+        say(f"structure: {problem}")
+    say(f"{result.rows_checked} vectors checked, {len(damaged)} damaged.")
     if not result.is_sound:
-        remedy = "delete the cache's folder" if result.structure else "fairbrush cache prune --damaged"
-        typer.echo(f"  next: {remedy}; the vectors are computed again when they are asked for.", err=True)
+        prune_damaged = f"fairbrush cache prune --damaged --cache {shlex.quote(str(folder))}"
+        remedy = f"delete the folder {folder}" if result.structure else prune_damaged
+        say(f"  next: {remedy}; the vectors are computed again when they are asked for.")
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 
 
@@ -128,18 +128,35 @@ def prune(
     output: OutputOption = None,
 ) -> None:
     """Drop vectors. They are computed again when they are asked for."""
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    from fairbrush.embedding.cache import EmbeddingCache
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     if not (encoder or variant or keep or damaged):
         raise ConfigError(
             "Nothing was named to drop.",
             next_step="Use --encoder ID, --keep ID or --damaged; fairbrush cache info lists the ids.",
         )
-    with _opened(context, cache, readonly=False) as opened:
+    folder = _folder(context, cache)
+    # readonly first: to prune a cache that is not there must not make one
+    with EmbeddingCache.open(folder, readonly=True), EmbeddingCache.open(folder) as opened:
+        _refuse_unknown_encoders(opened, {*(keep or ()), *([encoder] if encoder else ())})
         result = opened.prune(
             encoder_id=encoder, variant=variant, keep_encoders=set(keep) if keep else None, damaged=damaged
         )
     row = asdict(result)
     emit([row], format_, document={"schema": "fairbrush.cache_prune/1", **row}, output=output)
+
+
+def _refuse_unknown_encoders(cache: EmbeddingCache, named: set[str]) -> None:
+    """A mistyped id drops nothing; in --keep it would drop everything."""
+    if not named:
+        return
+    held = {space.encoder_id for space in cache.info().spaces}
+    for encoder_id in sorted(named - held):
+        raise ConfigError(
+            f"The cache holds no vectors of an encoder {encoder_id!r}.",
+            next_step=f"It holds: {', '.join(sorted(held)) or 'none'}.",
+        )
 
 
 def _utc(moment: Any) -> str:

@@ -14,13 +14,16 @@ from fairbrush.cli.output import (
     OutputOption,
     choose_format,
     emit,
+    help_when_alone,
 )
 from fairbrush.cli.registry import NewFlag, registry, shown_name
 
-creators = typer.Typer(
-    help="Creators: who made the works of one or more artist entries.", no_args_is_help=True
-)
-payees = typer.Typer(help="Payees: where a creator's money goes.", no_args_is_help=True)
+creators = typer.Typer(help="Add creators, who make works, and say which artists they stand behind.")
+payees = typer.Typer(help="Add payees, and say whose money goes to them.")
+for _group in (creators, payees):
+    _group.callback(invoke_without_command=True)(help_when_alone)
+CREATOR_COLUMNS = ("creator", "creator_id", "artists", "payee", "payee_id")
+PAYEE_COLUMNS = ("payee", "payee_id", "creators")
 
 NewNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
 CreatorArgument = Annotated[str, typer.Argument(metavar="CREATOR", help="A creator's name or id.")]
@@ -56,7 +59,7 @@ def show_creators(
     """List the creators, with their payees."""
     from fairbrush.corpus.people import list_creators
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     with registry(context, readonly=True) as store:
         entries = list_creators(store)
     rows = [
@@ -69,7 +72,13 @@ def show_creators(
         }
         for entry in entries
     ]
-    emit(rows, format_, document={"schema": "fairbrush.creators/1", "creators": rows}, output=output)
+    emit(
+        rows,
+        format_,
+        columns=CREATOR_COLUMNS,
+        document={"schema": "fairbrush.creators/1", "creators": rows},
+        output=output,
+    )
 
 
 @creators.command("rename")
@@ -126,7 +135,7 @@ def show_payees(
     """List the payees."""
     from fairbrush.corpus.people import list_payees
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     with registry(context, readonly=True) as store:
         entries = list_payees(store)
     rows = [
@@ -137,7 +146,13 @@ def show_payees(
         }
         for entry in entries
     ]
-    emit(rows, format_, document={"schema": "fairbrush.payees/1", "payees": rows}, output=output)
+    emit(
+        rows,
+        format_,
+        columns=PAYEE_COLUMNS,
+        document={"schema": "fairbrush.payees/1", "payees": rows},
+        output=output,
+    )
 
 
 @payees.command("rename")

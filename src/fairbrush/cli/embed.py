@@ -23,13 +23,15 @@ from fairbrush.cli.output import (
     Row,
     choose_format,
     emit,
+    listing,
+    say,
+    write_answer,
 )
-from fairbrush.config import Settings, load_settings
+from fairbrush.config import Settings, home_expanded, load_settings
 from fairbrush.domain import EmbedOutcome, EmbedStatus
 from fairbrush.errors import ExitCode, FairbrushError, NoInputError
 
 if TYPE_CHECKING:
-    from fairbrush.corpus.images import FoundImages
     from fairbrush.embedding.encoder import Encoder
 
 SCHEMA = "fairbrush.embed/1"
@@ -56,9 +58,17 @@ def embed(
     csv: CsvFlag = False,
     output: OutputOption = None,
 ) -> None:
-    """Embed images and keep the vectors: what is cached is not computed again."""
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
-    flags: dict[str, Any] = {"encoder": encoder, "device": device, "cache": cache, "workers": workers}
+    """Embed images, and keep the vectors in the cache.
+
+    What is cached already is not computed again, whatever the file is called now.
+    """
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    flags: dict[str, Any] = {
+        "encoder": encoder,
+        "device": device,
+        "cache": home_expanded(cache) if cache else None,
+        "workers": workers,
+    }
     settings = replace(
         load_settings(workspace=context.obj),
         **{name: value for name, value in flags.items() if value is not None},
@@ -81,7 +91,8 @@ def _embed(
         if not found.images and not outcomes:
             raise NoInputError(
                 f"No images in {', '.join(map(str, paths))}.",
-                next_step="Looked for PNG, JPEG, WebP, GIF, BMP and TIFF files, in sub-folders too.",
+                next_step="Looked for PNG, JPEG, WebP, GIF, BMP and TIFF files, in sub-folders too; "
+                "hidden ones are left out.",
             )
         with _progress(len(found.images)) as report:
             try:
@@ -90,15 +101,14 @@ def _embed(
                     report(outcome)
             except (KeyboardInterrupt, FairbrushError):
                 kept = sum(outcome.status is not EmbedStatus.FAILED for outcome in outcomes)
-                typer.echo(
+                say(
                     f"{kept} of {len(found.images)} images are embedded and kept. "
-                    "The same command goes on from there.",
-                    err=True,
+                    "The same command goes on from there."
                 )
                 raise
         elapsed_s = time.monotonic() - started
         _answer(
-            _in_input_order(outcomes, found),
+            _in_input_order(outcomes, paths, found.images),
             session.encoder,
             session.cache_folder,
             elapsed_s,
@@ -109,9 +119,18 @@ def _embed(
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 
 
-def _in_input_order(outcomes: Sequence[EmbedOutcome], found: FoundImages) -> list[EmbedOutcome]:
-    place = {path: position for position, path in enumerate(found.images)}
-    return sorted(outcomes, key=lambda outcome: place.get(outcome.path, len(place)))
+def _in_input_order(
+    outcomes: Sequence[EmbedOutcome], arguments: Sequence[Path], images: Sequence[Path]
+) -> list[EmbedOutcome]:
+    """By the argument that names the file or a folder above it, then as the folder was searched."""
+    named = {path: position for position, path in reversed(list(enumerate(arguments)))}
+    place = {path: position for position, path in enumerate(images)}
+
+    def order(outcome: EmbedOutcome) -> tuple[int, int]:
+        above = (outcome.path, *outcome.path.parents)
+        return min(named.get(path, len(named)) for path in above), place.get(outcome.path, len(place))
+
+    return sorted(outcomes, key=order)
 
 
 def _answer(
@@ -149,12 +168,12 @@ def _answer(
             "vector": f"{encoder.dim} numbers",
             "cache": str(cache_folder),
         }
-        emit([{"": name, " ": value} for name, value in {**summary, **facts}.items()], format_, output=output)
+        write_answer(listing({**summary, **facts}), output)
     else:
         emit(rows, format_, document=document, output=output)
     for outcome in outcomes:
         if outcome.status is EmbedStatus.FAILED:
-            typer.echo(f"failed: {outcome.path}: {outcome.reason}. {outcome.detail}", err=True)
+            say(f"failed: {outcome.path}: {outcome.reason}. {outcome.detail}")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from fairbrush.cli.output import (
     Row,
     choose_format,
     emit,
+    help_when_alone,
 )
 from fairbrush.cli.registry import registry, shown_name
 from fairbrush.domain import Trained
@@ -24,7 +25,8 @@ from fairbrush.errors import ConfigError
 if TYPE_CHECKING:
     from fairbrush.store import Store
 
-app = typer.Typer(help="Generating models, and whom they were trained on.", no_args_is_help=True)
+app = typer.Typer(help="Add generating models, and say whom they were trained on.")
+app.callback(invoke_without_command=True)(help_when_alone)
 
 
 @app.command()
@@ -54,7 +56,7 @@ def list_(
     """List the models, with how many artists each was and was not trained on."""
     from fairbrush.corpus.membership import list_models, rosters
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     with registry(context, readonly=True) as store:
         models, members = list_models(store), rosters(store)
     rows = [
@@ -93,7 +95,7 @@ def roster(
     from fairbrush.corpus.membership import roster as read_roster
     from fairbrush.corpus.registry import list_artists
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     if (trained is None) != (not artists):
         raise ConfigError(
             "ARTISTS and --trained belong together.", next_step="Give both to record, none to list."
@@ -114,7 +116,8 @@ def roster(
         for artist_id, member in sorted(members.items(), key=lambda pair: (names[pair[0]], pair[0]))
     ]
     document = {"schema": "fairbrush.model_roster/1", "model": model, "artists": rows}
-    emit(rows, format_, document=document, output=output)
+    columns = ("artist", "artist_id", "trained", "from", "source")
+    emit(rows, format_, columns=columns, document=document, output=output)
 
 
 def _record(store: Store, model: str, artists: Sequence[str], trained: Trained, source: str | None) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv as csv_module
 import io
 import json as json_module
+import os
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fairbrush.errors import ConfigError
+from fairbrush.errors import ConfigError, ExitCode
 
 Row = Mapping[str, Any]
 
@@ -39,41 +41,56 @@ CsvFlag = Annotated[bool, typer.Option("--csv", help="Short for --format csv.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write the answer to this file.")]
 
 
-def choose_format(named: Format | None, *, json: bool, nl: bool, csv: bool) -> Format:
-    """The one format asked for; table where none is. Raises ConfigError where two are."""
+def choose_format(
+    named: Format | None, *, json: bool, nl: bool, csv: bool, output: Path | None = None
+) -> Format:
+    """The one format asked for; table where none is.
+
+    Raises ConfigError where two are, or where the answer could not be written: said before the work, not
+    after it.
+    """
     flags = {Format.JSON: json, Format.NL: nl, Format.CSV: csv}
     asked = {format_ for format_, is_on in flags.items() if is_on} | ({named} if named else set())
     if len(asked) > 1:
         raise ConfigError(
             f"Two formats were asked for: {' and '.join(sorted(asked))}.", next_step="Choose one."
         )
-    return asked.pop() if asked else Format.TABLE
+    chosen = asked.pop() if asked else Format.TABLE
+    if chosen is Format.PARQUET and output is None and sys.stdout.isatty():
+        raise ConfigError(
+            "Parquet is not text for a terminal.", next_step="Add --output FILE, or redirect stdout."
+        )
+    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+        what = "it is a folder" if output.is_dir() else "its folder does not exist"
+        raise ConfigError(f"{output} cannot be written: {what}.", next_step="Choose another --output.")
+    return chosen
 
 
 def emit(
     rows: Sequence[Row],
     format_: Format,
     *,
+    columns: Sequence[str] = (),
     document: Mapping[str, Any] | None = None,
     output: Path | None = None,
 ) -> None:
-    """Print ``rows``; in JSON print ``document`` instead, where one is given. All rows have the same keys."""
+    """Print ``rows``; in JSON print ``document`` instead, where one is given. All rows have the same keys.
+
+    ``columns``: their names, for an answer that may have no rows.
+    """
+    names = list(rows[0]) if rows else list(columns)
     match format_:
         case Format.JSON:
-            _write(json_module.dumps(document or list(rows), ensure_ascii=False, indent=2) + "\n", output)
+            answer = json_module.dumps(document or list(rows), ensure_ascii=False, indent=2) + "\n"
         case Format.NL:
-            _write("".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows), output)
+            answer = "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         case Format.CSV:
-            stream = io.StringIO()
-            if rows:
-                writer = csv_module.DictWriter(stream, list(rows[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
-            _write(stream.getvalue(), output)
+            answer = _csv(rows, names)
         case Format.PARQUET:
-            _write_parquet(rows, output)
+            return write_answer(_parquet(rows, names), output)
         case Format.TABLE:
-            _write(table(rows), output)
+            answer = table(rows)
+    return write_answer(answer, output)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -87,70 +104,140 @@ def table(rows: Sequence[Row]) -> str:
     if not rows:
         return "(nothing)\n"
     names = list(rows[0])
-    cells = [names] + [[_cell(row[name]) for name in names] for row in rows]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     is_number = [all(isinstance(row[name], int | float) for row in rows) for name in names]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, is_number, strict=True)
-        ).rstrip()
-        for line in cells
-    ]
-    return "\n".join(lines) + "\n"
+    return _aligned([names, *([_cell(row[name]) for name in names] for row in rows)], is_number)
+
+
+def listing(facts: Row) -> str:
+    """Facts as aligned text, one a line.
+
+    >>> print(listing({"images": 3, "ran on": "cpu"}), end="")
+    images  3
+    ran on  cpu
+    """
+    return _aligned([[name, _cell(value)] for name, value in facts.items()], [False, False])
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: whatever does not print, line breaks too, is shown escaped.
+
+    >>> printable("a" + chr(10) + chr(27) + "[31m" + chr(0xDCFF))
+    'a\\\\n\\\\x1b[31m\\\\udcff'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def say(line: str) -> None:
+    """Tell the user something on stderr, in one line."""
+    typer.echo(printable(line), err=True)
+
+
+def help_when_alone(context: typer.Context) -> None:
+    """Show the help of a command that got no sub-command; the exit code says that nothing was done."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(ExitCode.CANNOT_RUN)
+
+
+def write_answer(answer: str | bytes, output: Path | None) -> None:
+    """Write to ``output``, or to stdout. Raises ConfigError.
+
+    Text leaves as UTF-8 on every system. A file name that is no UTF-8 holds lone surrogates: they leave as
+    the escape ``\\udcff``, which is what JSON calls them, so a JSON reader gets the same name back.
+    """
+    content = answer.encode("utf-8", "backslashreplace") if isinstance(answer, str) else answer
+    if output is None:
+        return _write_stdout(content)
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        raise _unwritable(str(output), error) from error
+    return None
+
+
+def _write_stdout(content: bytes) -> None:
+    """A reader that has gone away wants no more: that is not a failure."""
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # Python must find nothing to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise _unwritable("The answer", error) from error
+
+
+def _unwritable(what: str, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{what} cannot be written: {error.strerror}.",
+        next_step="Choose another --output and run again: what was done is kept.",
+    )
+
+
+def _aligned(lines: Sequence[Sequence[str]], is_number: Sequence[bool]) -> str:
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    text = ""
+    for line in lines:
+        cells = []
+        for cell, width, right in zip(line, widths, is_number, strict=True):
+            blank = " " * (width - _width(cell))
+            cells.append(blank + cell if right else cell + blank)
+        text += "  ".join(cells).rstrip() + "\n"
+    return text
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: East Asian wide characters take two, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
-def _write(text: str, output: Path | None) -> None:
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        _save(output, text.encode())
+def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    # Python's writer leaves a lone carriage return unquoted, and readers take it for the end of the line.
+    has_return = any("\r" in str(value) for row in rows for value in row.values())
+    stream = io.StringIO()
+    dialect = csv_module.unix_dialect if has_return else csv_module.excel
+    writer = csv_module.DictWriter(stream, names, dialect=dialect, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
 
 
-def _save(output: Path, content: bytes) -> None:
-    try:
-        output.write_bytes(content)
-    except OSError as error:
-        raise ConfigError(
-            f"{output} cannot be written: {error.strerror}.", next_step="Choose another --output."
-        ) from error
-
-
-def _write_parquet(rows: Sequence[Row], output: Path | None) -> None:
-    if output is None and sys.stdout.isatty():
-        raise ConfigError(
-            "Parquet is not text for a terminal.", next_step="Add --output FILE, or redirect stdout."
-        )
-    if not rows:
-        raise ConfigError("There are no rows, so no Parquet file.", next_step="Ask for another --format.")
+def _parquet(rows: Sequence[Row], names: Sequence[str]) -> bytes:
     import tempfile
 
     import duckdb
 
+    assert names, "an answer without rows names its columns"
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
-        columns = ", ".join(f'"{name}" {_sql_type(rows, name)}' for name in rows[0])
+        columns = ", ".join(f'"{name}" {_sql_type(rows, name)}' for name in names)
         connection.execute(f"CREATE TABLE answer ({columns})")
-        marks = ", ".join("?" for _ in rows[0])
-        connection.executemany(f"INSERT INTO answer VALUES ({marks})", [list(row.values()) for row in rows])
+        marks = ", ".join("?" for _ in names)
+        if rows:
+            values = [[_storable(row[name]) for name in names] for row in rows]
+            connection.executemany(f"INSERT INTO answer VALUES ({marks})", values)
         file = Path(folder) / "answer.parquet"
         connection.execute(f"COPY answer TO '{file}' (FORMAT parquet)")
-        content = file.read_bytes()
-    if output is None:
-        sys.stdout.buffer.write(content)
-    else:
-        _save(output, content)
+        return file.read_bytes()
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _sql_type(rows: Sequence[Row], name: str) -> str:
     kinds = {type(row[name]) for row in rows} - {type(None)}
+    if not kinds:
+        return "VARCHAR"
     if kinds <= {bool}:
         return "BOOLEAN"
     if kinds <= {int, bool}:

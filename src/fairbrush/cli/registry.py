@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fairbrush.cli.output import say
 from fairbrush.config import Settings, load_settings
 from fairbrush.errors import ConfigError
 
@@ -75,11 +76,9 @@ def parse_moment(text: str | None, *, option: str) -> datetime | None:
 def report_works(refusals: list[Refusal], duplicates: list[DuplicateWork]) -> None:
     """Say on stderr which works were refused, and which lie under several artists."""
     for refusal in refusals:
-        typer.echo(f"refused: {refusal.path}: {refusal.reason}. {refusal.detail}", err=True)
+        say(f"refused: {refusal.path}: {refusal.reason}. {refusal.detail}")
     for duplicate in duplicates:
         others = ", ".join(duplicate.other_artist_ids)
-        typer.echo(
-            f"duplicate: {duplicate.path} is a work of {duplicate.artist_id} and of {others}.", err=True
-        )
+        say(f"duplicate: {duplicate.path} is a work of {duplicate.artist_id} and of {others}.")
     if duplicates:
-        typer.echo("  next: it is kept under each. Erase or correct the artist that is wrong.", err=True)
+        say("  next: it is kept under each. Erase or correct the artist that is wrong.")

@@ -15,9 +15,10 @@ from fairbrush.cli.output import (
     OutputOption,
     choose_format,
     emit,
+    say,
 )
 from fairbrush.cli.registry import workspace_settings
-from fairbrush.config import load_settings
+from fairbrush.config import home_expanded, load_settings
 from fairbrush.errors import ConfigError
 
 
@@ -35,7 +36,7 @@ def init(
 
     if encoder is not None:
         parse_spec(encoder)
-    folder = folder.expanduser()
+    folder = home_expanded(folder)
     is_new = create_workspace(folder, encoder=encoder or "mini")
     settings = load_settings(workspace=folder)
     if not is_new and encoder not in (None, settings.encoder):
@@ -46,9 +47,9 @@ def init(
     with open_registry(folder, wait_s=settings.database_wait_s):
         pass  # writes the first eligibility.json
     verb = "Made the workspace" if is_new else "There is a workspace already in"
-    typer.echo(f"{verb} {folder.resolve()}, encoder {settings.encoder}.", err=True)
+    say(f"{verb} {folder.resolve()}, encoder {settings.encoder}.")
     if is_new:
-        typer.echo("  next: fairbrush artist add NAME WORKS...", err=True)
+        say("  next: fairbrush artist add NAME WORKS...")
 
 
 def backup(
@@ -66,7 +67,7 @@ def backup(
     """Write the workspace to one archive: settings, database, indexes, records and thumbnails."""
     from fairbrush.workspace import back_up
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     settings, workspace = workspace_settings(context)
     summary = back_up(workspace, file, with_cache=with_cache, wait_s=settings.database_wait_s)
     row = {"backup": str(summary.file), "files": summary.n_files, "bytes": summary.n_bytes}
@@ -86,7 +87,7 @@ def restore(
     from fairbrush.corpus.changes import open_registry
     from fairbrush.workspace import restore as restore_backup
 
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv)
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     summary = restore_backup(file, folder)
     with open_registry(folder):
         pass  # an older backup's schema, and its eligibility.json, come up to date

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,8 +23,13 @@ from fairbrush.errors import ImageRefusedError
 
 
 def serve(limits_json: str) -> None:
-    """Answer requests until stdin closes, which happens at the latest when the parent is gone."""
+    """Answer requests until the parent is gone, which closes stdin and leaves nobody to read an answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(BrokenPipeError):
+        _serve(limits_json)
+
+
+def _serve(limits_json: str) -> None:
     limits = ImageLimits(**json.loads(limits_json))
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     answers.write(b"ready\n")

@@ -54,8 +54,18 @@ def data_file_of(folder: Path) -> Path:
 def open_environment(folder: Path, *, readonly: bool, max_bytes: int) -> "CacheEnvironment":
     """The environment of ``folder``: the one this process already has, or a new one.
 
-    Raises CacheError (absent, no permission), CacheFullError and CacheDamagedError.
+    Raises CacheError (absent, no folder, no permission), CacheFullError and CacheDamagedError.
     """
+    try:
+        return _open_environment(folder, readonly=readonly, max_bytes=max_bytes)
+    except OSError as error:
+        raise CacheError(
+            f"The embedding cache {folder} cannot be opened: {error.strerror}.",
+            next_step="It must be a folder you may read: check its name and permissions, or choose another.",
+        ) from error
+
+
+def _open_environment(folder: Path, *, readonly: bool, max_bytes: int) -> "CacheEnvironment":
     data_file = data_file_of(folder)
     if readonly and not (data_file.exists() and data_file.stat().st_size):
         raise CacheError(

@@ -157,7 +157,7 @@ def parse_spec(spec: str) -> EncoderSpec:
 
     BASE: ``mini`` (the bundled encoder with the parts it was tuned with), ``mini:clip`` (its CLIP vector
     alone), ``open_clip:NAME/PRETRAINED`` (PRETRAINED: a tag or a checkpoint file), ``local-dir:FOLDER``.
-    Raises EncoderSpecError.
+    Raises EncoderSpecError, and what ``bundled_parts`` raises.
 
     >>> parse_spec("open_clip:ViT-B-32//models/vit.safetensors+colour")
     EncoderSpec(kind='open_clip', model='ViT-B-32', pretrained='/models/vit.safetensors', parts=('colour',))
@@ -207,9 +207,13 @@ def _split_parts(spec: str) -> list[str]:
 
 
 def bundled_parts() -> tuple[str, ...]:
-    """The parts ``mini`` is shipped with: the combination that won on hands never seen in training."""
-    facts = json.loads((BUNDLED / "encoder.json").read_text(encoding="utf-8"))
-    return tuple(facts["parts"])
+    """The parts ``mini`` is shipped with: the combination that won on hands never seen in training.
+
+    Raises WeightsNotFoundError, EncoderError.
+    """
+    from fairbrush.embedding.onnx_tower import ExportFacts
+
+    return ExportFacts.read(BUNDLED).parts
 
 
 def load_encoder(

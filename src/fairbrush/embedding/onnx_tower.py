@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from fairbrush.embedding.encoder import TowerOutput
 from fairbrush.embedding.preprocess import Preprocess
@@ -23,6 +24,39 @@ if TYPE_CHECKING:
 REINSTALL = "Reinstall fairbrush: pip install --force-reinstall --no-deps fairbrush"
 
 
+@dataclass(frozen=True)
+class ExportFacts:
+    """What ``encoder.json`` says of an export. ``parts``: those its makers join by default."""
+
+    name: str
+    identity: dict[str, Any]
+    embed_dim: int
+    early_dim: int
+    parts: tuple[str, ...]
+    preprocess: Preprocess
+    onnx_sha256: str
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Raises WeightsNotFoundError, EncoderError."""
+        file = folder / "encoder.json"
+        try:
+            facts = json.loads(file.read_text(encoding="utf-8"))
+            return cls(
+                name=str(facts["name"]),
+                identity=dict(facts["identity"]),
+                embed_dim=int(facts["embed_dim"]),
+                early_dim=int(facts["early_dim"]),
+                parts=tuple(map(str, facts["parts"])),
+                preprocess=Preprocess.from_open_clip(facts["preprocess_cfg"]),
+                onnx_sha256=str(facts["onnx_sha256"]),
+            )
+        except FileNotFoundError as error:
+            raise WeightsNotFoundError(f"No exported encoder in {folder}.", next_step=REINSTALL) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EncoderError) as error:
+            raise EncoderError(f"{file} cannot be used: {error!r}.", next_step=REINSTALL) from error
+
+
 class OnnxTower:
     """An exported image tower. The session is made at the first image: an id alone costs one JSON file."""
 
@@ -30,20 +64,12 @@ class OnnxTower:
     device = "cpu"
 
     def __init__(self, folder: Path, *, threads: int = 0) -> None:
-        try:
-            facts = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
-            self.name = str(facts["name"])
-            self.identity: dict[str, Any] = facts["identity"]
-            self.embed_dim = int(facts["embed_dim"])
-            self.early_dim = int(facts["early_dim"])
-            self._digest = str(facts["onnx_sha256"])
-            self.preprocess = Preprocess.from_open_clip(facts["preprocess_cfg"])
-        except FileNotFoundError as error:
-            raise WeightsNotFoundError(f"No exported encoder in {folder}.", next_step=REINSTALL) from error
-        except (OSError, ValueError, KeyError) as error:
-            raise EncoderError(
-                f"{folder}/encoder.json cannot be used: {error}.", next_step=REINSTALL
-            ) from error
+        facts = ExportFacts.read(folder)
+        self.name = facts.name
+        self.identity = facts.identity
+        self.embed_dim, self.early_dim = facts.embed_dim, facts.early_dim
+        self.preprocess = facts.preprocess
+        self._digest = facts.onnx_sha256
         self._file = folder / "image_tower.onnx"
         self._threads = threads
         self._session: Any = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import logging
 import os
 import zipfile
@@ -31,7 +30,9 @@ EARLY_STAGES = 2
 class OpenClipTower:
     """An open_clip model's image half on torch. TF32 stays off: float32 means float32."""
 
-    def __init__(self, model: Any, *, name: str, preprocess: Preprocess, device: str) -> None:
+    def __init__(
+        self, model: Any, *, name: str, architecture: object, preprocess: Preprocess, device: str
+    ) -> None:
         import torch
 
         self.name = name
@@ -40,7 +41,7 @@ class OpenClipTower:
         self.preprocess = preprocess
         self.visual = model.visual
         self.identity = {
-            "architecture": name,
+            "architecture": architecture,
             "preprocess": preprocess.as_dict(),
             "weights": tensor_digest(self.visual.state_dict()),
         }
@@ -68,19 +69,27 @@ class OpenClipTower:
         else:
             folder = BUNDLED if spec.kind == "mini" else Path(spec.model).expanduser()
             _refuse_incomplete_folder(folder)
+        ran_on = choose_device(device)
         open_clip = _import_open_clip(allow_download=allow_download)
         import torch
 
         if threads:
             torch.set_num_threads(threads)
-        ran_on = choose_device(device)
         if spec.kind == "open_clip":
-            model, config = _from_registry(open_clip, spec, allow_download=allow_download)
-            name = spec.model
+            model = _from_registry(open_clip, spec, allow_download=allow_download)
+            config = open_clip.get_model_config(spec.model)
         else:
-            model, config = _from_folder(open_clip, folder)
-            name = "mini" if spec.kind == "mini" else "local"
-        return cls(model, name=name, preprocess=Preprocess.from_open_clip(config), device=ran_on)
+            model = _from_folder(open_clip, folder)
+            config = open_clip.get_model_config(f"local-dir:{folder}")
+        # Nothing but the weights ever changes in the bundled architecture: its name stands for it.
+        bundled = spec.kind == "mini"
+        return cls(
+            model,
+            name={"open_clip": spec.model, "mini": "mini"}.get(spec.kind, "local"),
+            architecture="mini" if bundled else image_architecture(config),
+            preprocess=Preprocess.from_open_clip(model.visual.preprocess_cfg),
+            device=ran_on,
+        )
 
     def encode(self, batch: NDArray[np.float32]) -> TowerOutput:
         import numpy as np
@@ -102,10 +111,11 @@ class OpenClipTower:
             for stage in self._taps
         ]
         try:
-            embedding = self.visual(images)
+            output = self.visual(images)
         finally:
             for hook in hooks:
                 hook.remove()
+        embedding = output[0] if isinstance(output, tuple) else output  # CoCa gives its tokens too
         early = torch.cat(seen, dim=1) if seen else embedding.new_zeros(len(embedding), 0)
         return embedding, early
 
@@ -128,7 +138,7 @@ def early_stages(visual: Any) -> list[Any]:
     """The first stages of an image tower, evenly within its first third; none where its kind is unknown."""
     trunk = getattr(visual, "trunk", None)
     if trunk is not None:
-        named = (getattr(trunk, attribute, None) for attribute in ("stages", "blocks", "layers"))
+        named = (getattr(trunk, attribute, None) for attribute in ("stages", "blocks"))
         stages = next((list(found) for found in named if found is not None), [])
     elif hasattr(visual, "transformer"):
         stages = list(visual.transformer.resblocks)
@@ -136,6 +146,11 @@ def early_stages(visual: Any) -> list[Any]:
         stages = [getattr(visual, f"layer{i}") for i in range(1, 5) if hasattr(visual, f"layer{i}")]
     step = max(1, len(stages) // (3 * EARLY_STAGES))
     return stages[step - 1 : step * EARLY_STAGES : step]
+
+
+def image_architecture(config: dict[str, Any]) -> dict[str, Any]:
+    """The parts of an open_clip ``model_cfg`` that decide what an image's vector is, weights apart."""
+    return {name: config.get(name) for name in ("embed_dim", "vision_cfg", "quick_gelu")}
 
 
 def tensor_digest(state: dict[str, Any]) -> str:
@@ -164,13 +179,14 @@ def choose_device(asked: Device) -> str:
 
 
 def _import_open_clip(*, allow_download: bool) -> Any:
-    if not allow_download:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_HUB_OFFLINE"] = "0" if allow_download else "1"
     from fairbrush.embedding.torchvision_ops import make_torchvision_importable
 
     make_torchvision_importable()
     import open_clip
+    from huggingface_hub import constants
 
+    constants.HF_HUB_OFFLINE = not allow_download  # it read the variable when it was first imported
     return open_clip
 
 
@@ -194,7 +210,7 @@ def _refuse_incomplete_folder(folder: Path) -> None:
         )
 
 
-def _from_registry(open_clip: Any, spec: EncoderSpec, *, allow_download: bool) -> tuple[Any, dict[str, Any]]:
+def _from_registry(open_clip: Any, spec: EncoderSpec, *, allow_download: bool) -> Any:
     if spec.model not in open_clip.list_models():
         close = difflib.get_close_matches(spec.model, open_clip.list_models(), n=3)
         raise EncoderSpecError(
@@ -202,61 +218,86 @@ def _from_registry(open_clip: Any, spec: EncoderSpec, *, allow_download: bool) -
             next_step=f"Did you mean {', '.join(close)}?" if close else "open_clip.list_models() lists them.",
         )
     path = Path(spec.pretrained).expanduser()
-    if path.is_file():
-        _refuse_openai_archive(path, spec.model)
-        pretrained = str(path)
-    else:
-        pretrained = spec.pretrained
+    options: dict[str, Any] = {"pretrained": spec.pretrained}
+    if open_clip.is_pretrained_cfg(spec.model, spec.pretrained):
+        _refuse_wrong_activation(open_clip, spec)
         _find_tag(open_clip, spec, allow_download=allow_download)
+    elif path.is_file():
+        _refuse_program(path)
+        options = {"pretrained": str(path), "force_preprocess_cfg": _usual_preprocess(open_clip, spec.model)}
+    else:
+        tags = open_clip.list_pretrained_tags_by_model(spec.model)
+        raise EncoderSpecError(
+            f"open_clip has no weights {spec.pretrained} for {spec.model}.",
+            next_step=f"Its tags: {', '.join(tags)}; or give a file." if tags else "Give a checkpoint file.",
+        )
     with _quiet(), _as_encoder_errors(f"open_clip:{spec.model}/{spec.pretrained}"):
-        model = open_clip.create_model(spec.model, pretrained=pretrained, require_pretrained=True)
-    return model, dict(model.visual.preprocess_cfg)
+        return open_clip.create_model(spec.model, require_pretrained=True, **options)
+
+
+def _usual_preprocess(open_clip: Any, model: str) -> dict[str, Any]:
+    """The preprocessing all published weights of a model share: SigLIP's, say, is not CLIP's.
+
+    A checkpoint file does not say its own. Empty, so open_clip's default, where they differ or none are
+    known; a ``local-dir:`` names its own.
+    """
+    names = ("mean", "std", "interpolation", "resize_mode")
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    published = [open_clip.get_pretrained_cfg(model, tag) for tag in tags]
+    usual = [{name: config[name] for name in names if name in config} for config in published]
+    return usual[0] if usual and all(config == usual[0] for config in usual) else {}
 
 
 def _find_tag(open_clip: Any, spec: EncoderSpec, *, allow_download: bool) -> None:
     """Make sure a tag's weights are on this machine, without opening a socket unless allowed."""
-    tags = open_clip.list_pretrained_tags_by_model(spec.model)
-    if spec.pretrained not in tags:
-        known = f"Its tags: {', '.join(tags)}; or give a file." if tags else "Give a checkpoint file."
-        raise EncoderSpecError(
-            f"open_clip has no weights {spec.pretrained} for {spec.model}.", next_step=known
-        )
     config = open_clip.get_pretrained_cfg(spec.model, spec.pretrained)
-    by_url = config.get("url") and not config.get("hf_hub")
-    url_copy = Path("~/.cache/clip").expanduser() / str(config.get("url", "")).rpartition("/")[2]
     try:
-        if by_url and not allow_download and not url_copy.is_file():
-            raise FileNotFoundError(url_copy)
         open_clip.download_pretrained(config)
     except (OSError, ValueError, RuntimeError) as error:
-        source = config.get("hf_hub") or config.get("url")
-        where = str(url_copy) if by_url else "the Hugging Face cache"
+        downloads = "allowed" if allow_download else "off"
         raise WeightsNotFoundError(
-            f"The weights of {spec.model}/{spec.pretrained} are not on this machine "
-            f"(looked in {where} for {source}; downloads are {'allowed' if allow_download else 'off'}).",
+            f"The weights of {spec.model}/{spec.pretrained} are not on this machine (looked in the "
+            f"Hugging Face cache for {config.get('hf_hub')}; downloads are {downloads}).",
             next_step="Allow the download once with --allow-download; or copy the checkpoint here and use "
             f"--encoder open_clip:{spec.model}/PATH_TO_FILE; or use the bundled encoder: --encoder mini.",
         ) from error
 
 
-def _refuse_openai_archive(path: Path, model: str) -> None:
-    """OpenAI's own files need QuickGELU; under a plain name they load and give wrong vectors."""
-    if model.endswith("-quickgelu") or not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        is_torchscript = any("/code/" in name for name in archive.namelist())
-    if is_torchscript and not model.startswith("RN") and "openai" not in model:
+def _refuse_wrong_activation(open_clip: Any, spec: EncoderSpec) -> None:
+    """Weights trained with QuickGELU load under a plain name, and open_clip only warns: wrong vectors.
+
+    ResNet towers are fine either way: they have ReLU, and only their text half has GELU.
+    """
+    config = open_clip.get_model_config(spec.model)
+    is_resnet = isinstance(config["vision_cfg"].get("layers"), list)
+    trained_with = open_clip.get_pretrained_cfg(spec.model, spec.pretrained).get("quick_gelu", False)
+    if trained_with and not config.get("quick_gelu") and not is_resnet:
         raise EncoderSpecError(
-            f"{path} is OpenAI's archive, trained with QuickGELU; {model} would give wrong vectors.",
-            next_step=f"Use open_clip:{model}-quickgelu/{path}.",
+            f"{spec.pretrained} was trained with QuickGELU; {spec.model} would give wrong vectors.",
+            next_step=f"Use open_clip:{spec.model}-quickgelu/{spec.pretrained}.",
         )
 
 
-def _from_folder(open_clip: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
+def _refuse_program(path: Path) -> None:
+    """OpenAI's own downloads are TorchScript, a program that runs when it is loaded, not tensors."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        is_torchscript = any("/code/" in name for name in archive.namelist())
+    if is_torchscript:
+        tensors = path.with_name(f"{path.stem}-tensors.pt")
+        raise EncoderSpecError(
+            f"{path} is a TorchScript archive: a program, which fairbrush does not run.",
+            next_step="If you trust it, take its tensors out: "
+            f"""python -c "import torch; s = torch.jit.load('{path}', map_location='cpu').state_dict(); """
+            "[s.pop(k, 0) for k in ('input_resolution', 'context_length', 'vocab_size')]; "
+            f"""torch.save(s, '{tensors}')" ; OpenAI's then need a model whose name ends in -quickgelu.""",
+        )
+
+
+def _from_folder(open_clip: Any, folder: Path) -> Any:
     with _quiet(), _as_encoder_errors(str(folder)):
-        config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
-        model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
-    return model, dict(config.get("preprocess_cfg", {}))
+        return open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
 
 
 @contextmanager
@@ -264,7 +305,7 @@ def _as_encoder_errors(source: str) -> Iterator[None]:
     """open_clip raises what its loaders happen to raise: name the source and the next step instead."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EncoderError(
             f"{source} cannot be loaded: {reason[0]}",

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from fairbrush.errors import EncoderError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+INTERPOLATIONS = ("bicubic", "bilinear")
+RESIZE_MODES = ("shortest", "longest", "squash")
 
 
 @dataclass(frozen=True)
@@ -33,18 +37,27 @@ class Preprocess:
 
     @classmethod
     def from_open_clip(cls, config: dict[str, Any]) -> Preprocess:
-        size = config.get("size", 224)
-        height, width = (size, size) if isinstance(size, int) else size
-        mean, std = config.get("mean", CLIP_MEAN), config.get("std", CLIP_STD)
-        return cls(
-            height=int(height),
-            width=int(width),
-            mean=(float(mean[0]), float(mean[1]), float(mean[2])),
-            std=(float(std[0]), float(std[1]), float(std[2])),
-            interpolation=str(config.get("interpolation", "bicubic")),
-            resize_mode=str(config.get("resize_mode", "shortest")),
-            fill_color=int(config.get("fill_color", 0)),
-        )
+        """Read a ``preprocess_cfg``; what is absent or null is open_clip's default. Raises EncoderError."""
+        given = {name: value for name, value in config.items() if value is not None}
+        try:
+            height, width = _pair(given.get("size", 224))
+            made = cls(
+                height=height,
+                width=width,
+                mean=_triple(given.get("mean", CLIP_MEAN)),
+                std=_triple(given.get("std", CLIP_STD)),
+                interpolation=str(given.get("interpolation", "bicubic")),
+                resize_mode=str(given.get("resize_mode", "shortest")),
+                fill_color=int(given.get("fill_color", 0)),
+            )
+        except (TypeError, ValueError) as error:
+            raise EncoderError(f"The preprocessing {config} cannot be read: {error}.") from error
+        if made.interpolation not in INTERPOLATIONS or made.resize_mode not in RESIZE_MODES:
+            raise EncoderError(
+                f"The preprocessing {made.interpolation}, {made.resize_mode} is not one fairbrush knows.",
+                next_step=f"Known: {', '.join(INTERPOLATIONS)}; {', '.join(RESIZE_MODES)}.",
+            )
+        return made
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,7 +77,7 @@ class Preprocess:
     def _fit(self, image: Image.Image) -> Image.Image:
         from PIL import Image
 
-        how = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[self.interpolation]
+        how = Image.Resampling.BILINEAR if self.interpolation == "bilinear" else Image.Resampling.BICUBIC
         if self.resize_mode == "squash":
             return image.resize((self.width, self.height), how)
         ratios = (image.height / self.height, image.width / self.width)
@@ -72,7 +85,8 @@ class Preprocess:
             ratio = max(ratios)
             size = (max(1, round(image.width / ratio)), max(1, round(image.height / ratio)))
             return self._crop_or_pad(image.resize(size, how))
-        # torchvision's Resize truncates the longer side; ResizeKeepRatio, for oblong towers, rounds it
+        # torchvision's Resize truncates the longer side. For oblong towers open_clip takes ResizeKeepRatio,
+        # which rounds it, and leaves its interpolation at bicubic whatever the configuration says.
         if self.height == self.width:
             if image.width <= image.height:
                 size = (self.width, int(self.width * image.height / image.width))
@@ -80,6 +94,7 @@ class Preprocess:
                 size = (int(self.height * image.width / image.height), self.height)
         else:
             size = (round(image.width / min(ratios)), round(image.height / min(ratios)))
+            how = Image.Resampling.BICUBIC
         return self._crop_or_pad(image.resize(size, how))
 
     def _crop_or_pad(self, image: Image.Image) -> Image.Image:
@@ -93,3 +108,15 @@ class Preprocess:
         left = round((image.width - self.width) / 2)
         top = round((image.height - self.height) / 2)
         return image.crop((left, top, left + self.width, top + self.height))
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    """(height, width) of one number or two."""
+    height, width = (size, size) if isinstance(size, int | float) else size
+    return int(height), int(width)
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    """One number for all three channels, or three."""
+    red, green, blue = (values,) * 3 if isinstance(values, int | float) else values
+    return float(red), float(green), float(blue)

@@ -41,7 +41,10 @@ class EmbeddingSession:
     def open(cls, settings: Settings, *, allow_download: bool = False) -> Self:
         """Raises ConfigError and what ``load_encoder`` raises."""
         if settings.batch < 1:
-            raise ConfigError("batch must be at least 1.", next_step="Correct it in fairbrush.toml.")
+            raise ConfigError(
+                f"batch must be at least 1, not {settings.batch}.",
+                next_step="Correct it in fairbrush.toml or FAIRBRUSH_BATCH.",
+            )
         try:
             device = Device(settings.device)
         except ValueError:
@@ -75,7 +78,7 @@ class EmbeddingSession:
         return self._space
 
     def find(self, paths: Sequence[Path]) -> FoundImages:
-        return find_images(paths)
+        return find_images(dict.fromkeys(paths))
 
     def embed(self, paths: Sequence[Path]) -> Iterator[EmbedOutcome]:
         """One outcome a path, as they are settled; see ``embed_files``."""

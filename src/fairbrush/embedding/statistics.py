@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LONGEST_SIDE = 128
-COARSE_SIDE = 48
+COARSE_SIDE = 64
 COLOUR_LEVELS = 5
 EDGE_STEPS = (1, 3, 8, 20, 50, 100)  # grey levels of 255 between neighbouring pixels
 EDGE_DIRECTIONS = 8
@@ -53,7 +53,7 @@ def colour(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def edges(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """How strong and in which directions brightness changes, at two scales: float32 (63,).
 
-    56 cells of strength (7 steps) by direction (8, modulo half a turn) at 128 px, 7 of strength at 48 px.
+    56 cells of strength (7 steps) by direction (8, modulo half a turn) at 128 px, 7 of strength at 64 px.
     """
     import numpy as np
 

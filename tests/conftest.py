@@ -1,0 +1,53 @@
+"""Fixtures: the real command line, a few real images, and a cache of each test's own."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from running import GALLERY, Fairbrush, copy_art
+
+
+@pytest.fixture
+def fairbrush(tmp_path: Path) -> Fairbrush:
+    return Fairbrush(tmp_path)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A cache folder of the test's own; it is not there yet."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def art(tmp_path: Path) -> list[Path]:
+    """Four images of the bundled gallery, in ``art/``, in the order a search finds them."""
+    return copy_art(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def many_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 160 images that differ in one pixel: some seconds of work."""
+    folder = tmp_path_factory.mktemp("many")
+    pixels = np.array(Image.open(sorted(GALLERY.rglob("*.webp"))[0]).convert("RGB"))
+    for number in range(160):
+        pixels[0, 0] = (number, 0, 255)
+        Image.fromarray(pixels).save(folder / f"{number:03}.png", compress_level=1)
+    return folder
+
+
+@pytest.fixture
+def no_process_left(fairbrush: Fairbrush) -> Iterator[None]:
+    """Fails a test that leaves a process behind, and ends it."""
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("processes are looked for in /proc, which this system lacks")
+    yield
+    deadline = time.monotonic() + 5
+    while (left := fairbrush.processes()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for process in left:
+        os.kill(process, 9)
+    assert left == []

@@ -1,0 +1,56 @@
+"""What is loaded before it is needed: nothing heavy, as ``sys.modules`` of a fresh process says."""
+
+from pathlib import Path
+
+import pytest
+from running import Fairbrush
+
+HEAVY = {
+    *("torch", "torchvision", "open_clip", "timm", "transformers", "diffusers", "ray", "onnxruntime", "onnx"),
+    *("faiss", "duckdb", "lmdb", "matplotlib", "altair", "pandas", "rich", "scipy"),
+}
+
+IMPORT_EVERYTHING = f"""
+import importlib, pkgutil, sys
+import fairbrush
+names = ["fairbrush"] + [m.name for m in pkgutil.walk_packages(fairbrush.__path__, "fairbrush.")]
+for name in names:
+    importlib.import_module(name)
+    loaded = {HEAVY!r} & sys.modules.keys()
+    assert not loaded, f"import {{name}} loads {{sorted(loaded)}}"
+print(*names)
+"""
+
+REPORT = """
+import sys
+from fairbrush.cli.app import run
+code = run(sys.argv[1:])
+print(*sorted(name for name in sys.modules if "." not in name), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def test_no_module_loads_a_heavy_library_when_imported(fairbrush: Fairbrush) -> None:
+    ran = fairbrush(program=("-c", IMPORT_EVERYTHING))
+    assert ran.code == 0, ran.stderr
+    assert {"fairbrush.__main__", "fairbrush.cli.app", "fairbrush.embedding.cache"} <= set(ran.text.split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["embed", "--help"], ["cache", "--help"], ["--version"], ["embed"]]
+)
+def test_help_loads_nothing_heavy(fairbrush: Fairbrush, arguments: list[str]) -> None:
+    ran = fairbrush(*arguments, program=("-c", REPORT))
+    loaded = set(ran.stderr.splitlines()[-1].split())
+    assert loaded & (HEAVY | {"numpy", "PIL"}) == set()
+    assert "typer" in loaded
+
+
+def test_a_cached_look_up_loads_no_encoder(fairbrush: Fairbrush, cache: Path, art: list[Path]) -> None:
+    arguments = ("embed", "art", "--cache", cache, "--json")
+    first = fairbrush(*arguments, program=("-c", REPORT))
+    assert first.json["counts"]["new"] == 4
+    assert set(first.stderr.split()) & HEAVY == {"lmdb", "onnxruntime"}
+    second = fairbrush(*arguments, program=("-c", REPORT))
+    assert second.json["counts"]["cached"] == 4
+    assert set(second.stderr.split()) & (HEAVY | {"PIL"}) == {"lmdb"}
