@@ -35,6 +35,7 @@ class Settings:
     max_bytes: int = 64 * 2**20  # of one image file
     max_pixels: int = 100_000_000  # of one image
     timeout_s: float = 20.0  # for decoding one image
+    database_wait_s: float = 10.0  # for another process to let go of the database
 
     @property
     def cache_folder(self) -> Path:

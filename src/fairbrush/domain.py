@@ -47,6 +47,40 @@ class Artist:
 
 
 @dataclass(frozen=True)
+class Creator:
+    """Who made works: one creator may stand behind several artist entries. ``name`` is empty once erased."""
+
+    creator_id: str
+    name: str
+    payee_id: str
+
+
+@dataclass(frozen=True)
+class Payee:
+    """Where money goes. ``name`` is empty once erased."""
+
+    payee_id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """One work of one artist: the digest of its file, and where the file lies."""
+
+    sha256: str
+    artist_id: str
+    path: Path
+
+
+class Trained(StrEnum):
+    """Whether a generating model was trained on an artist's works, as far as is known."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
 class Hit:
     """One artist near an image: cosine to the artist's centroid in style space, and affinity z = s - h."""
 

@@ -38,6 +38,32 @@ class ConfigError(FairbrushError):
     """fairbrush.toml, an environment variable or a flag cannot be used."""
 
 
+class WorkspaceError(FairbrushError):
+    """A workspace cannot be made, found, backed up or restored."""
+
+
+class StoreError(FairbrushError):
+    """The database cannot be opened, read or written."""
+
+
+class DatabaseBusyError(StoreError):
+    """Another process holds the database for longer than we wait."""
+
+    exit_code = ExitCode.DATABASE_BUSY
+
+
+class RegistryError(FairbrushError):
+    """What was asked of the registry is not possible: an unknown or ambiguous name, a name taken."""
+
+
+class RosterError(RegistryError):
+    """A roster cannot be read at all; single bad rows are refused in its result instead."""
+
+
+class EligibilityError(FairbrushError):
+    """eligibility.json is absent or damaged."""
+
+
 class NoInputError(FairbrushError):
     """The paths given hold no image to work on."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fairbrush import __version__
-from fairbrush.cli import cache, embed
+from fairbrush.cli import artist, cache, creator, embed, model, workspace
 from fairbrush.cli.output import help_when_alone, say
 from fairbrush.errors import ExitCode, FairbrushError
 
@@ -23,6 +23,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(workspace.init)
+app.add_typer(artist.app, name="artist")
+app.add_typer(creator.creators, name="creator")
+app.add_typer(creator.payees, name="payee")
+app.add_typer(model.app, name="model")
+app.command("backup")(workspace.backup)
+app.command("restore")(workspace.restore)
 app.command("embed")(embed.embed)
 app.add_typer(cache.app, name="cache")
 
@@ -36,16 +43,18 @@ def _print_version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
-    workspace: Annotated[
+    folder: Annotated[
         Path | None,
-        typer.Option(help="The workspace to use; else FAIRBRUSH_WORKSPACE, else found by walking up."),
+        typer.Option(
+            "--workspace", help="The workspace to use; else FAIRBRUSH_WORKSPACE, else found by walking up."
+        ),
     ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", help="Show the version and stop.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
-    context.obj = workspace
+    context.obj = folder
     help_when_alone(context)
 
 

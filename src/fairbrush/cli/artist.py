@@ -1,0 +1,409 @@
+"""``fairbrush artist``: who is in the registry, with which works, and what they allow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fairbrush.cli.output import (
+    CsvFlag,
+    Format,
+    FormatOption,
+    JsonFlag,
+    NlFlag,
+    OutputOption,
+    Row,
+    choose_format,
+    emit,
+    help_when_alone,
+    say,
+)
+from fairbrush.cli.registry import (
+    CopyFlag,
+    NewFlag,
+    image_limits,
+    parse_moment,
+    registry,
+    report_works,
+    shown_name,
+    workspace_settings,
+)
+from fairbrush.domain import Consent
+from fairbrush.errors import ExitCode
+
+if TYPE_CHECKING:
+    from fairbrush.corpus.registry import ArtistEntry
+    from fairbrush.corpus.roster_import import RosterResult
+    from fairbrush.corpus.works import AddedWorks, PreparedWorks
+    from fairbrush.store import Store
+
+app = typer.Typer(help="Add artists, import them, say what they allow, erase them.")
+app.callback(invoke_without_command=True)(help_when_alone)
+ARTIST_COLUMNS = (
+    "artist",
+    "artist_id",
+    "consent",
+    "works",
+    "aliases",
+    "creator",
+    "creator_id",
+    "payee",
+    "payee_id",
+)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A name, an alias or an artist id.")]
+WorksArgument = Annotated[
+    list[Path] | None, typer.Argument(metavar="WORKS...", help="Images, and folders searched for images.")
+]
+MOST_WORKERS = 8
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What the artist is called.")],
+    works: WorksArgument = None,
+    consent: Annotated[Consent, typer.Option(help="What the artist allows.")] = Consent.UNCLAIMED,
+    creator: Annotated[
+        str | None, typer.Option(help="Who made the works, if registered; else a creator of this name.")
+    ] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="Another name (repeat the option).")] = None,
+    new: NewFlag = False,
+    copy: CopyFlag = False,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Add an artist with works. The files stay where they are; a thumbnail of each is kept."""
+    from fairbrush.corpus.registry import add_artist, refuse_taken_name
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    if works and not new:
+        # before the works are read, which may take long; asked again when the artist is added
+        with registry(context, readonly=True) as store:
+            refuse_taken_name(store, name)
+    prepared = _prepare(context, [works or []], copy=copy)[0]
+    with registry(context) as store:
+        artist, added = add_artist(
+            store,
+            name,
+            prepared.works,
+            consent=consent,
+            creator=creator,
+            aliases=alias or (),
+            allow_same_name=new,
+            source="artist add",
+        )
+    row = {"artist": artist.name, "artist_id": artist.artist_id, "consent": str(artist.consent)}
+    _answer_works(row, prepared, added, format_, output)
+
+
+@app.command("works")
+def add_more(
+    context: typer.Context,
+    name: NameArgument,
+    works: WorksArgument = None,
+    copy: CopyFlag = False,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Give an artist more works; without paths, list the works there are."""
+    from fairbrush.corpus.registry import add_works, find_artist
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    with registry(context, readonly=True) as store:
+        entry = find_artist(store, name)
+        if not works:
+            emit(_work_rows(store, entry), format_, columns=("path", "sha256"), output=output)
+            return
+    prepared = _prepare(context, [works], copy=copy)[0]
+    with registry(context) as store:
+        added = add_works(store, entry.artist.artist_id, prepared.works)
+    row = {"artist": entry.artist.name, "artist_id": entry.artist.artist_id}
+    _answer_works(row, prepared, added, format_, output)
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    roster: Annotated[
+        Path,
+        typer.Argument(
+            help="A CSV with a column name, and maybe works, creator, payee, consent, aliases, trained, "
+            "trained:MODEL; or a folder with a folder of works for each artist."
+        ),
+    ],
+    copy: CopyFlag = False,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Import many artists, all at once or not at all. Importing the same again changes nothing."""
+    from fairbrush.corpus.roster_file import read_roster
+    from fairbrush.corpus.roster_import import import_roster
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    read = read_roster(roster)
+    with_works = [row for row in read.rows if row.works]
+    prepared = _prepare(context, [row.works for row in with_works], copy=copy)
+    works = {row.name: one for row, one in zip(with_works, prepared, strict=True)}
+    with registry(context) as store:
+        result = import_roster(store, read, works)
+    _answer_import(result, format_, output)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    consent: Annotated[Consent | None, typer.Option(help="Only those with this consent.")] = None,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """List the artists, with the consent in effect now."""
+    from fairbrush.corpus.registry import list_artists
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    with registry(context, readonly=True) as store:
+        entries = list_artists(store)
+    rows = [_artist_row(entry) for entry in entries if consent in (None, entry.artist.consent)]
+    emit(
+        rows,
+        format_,
+        columns=ARTIST_COLUMNS,
+        document={"schema": "fairbrush.artists/1", "artists": rows},
+        output=output,
+    )
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    name: NameArgument,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Show one artist: works, consent through time, and the models trained on it."""
+    from fairbrush.corpus.consent import consent_history
+    from fairbrush.corpus.membership import rosters
+    from fairbrush.corpus.registry import find_artist
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    with registry(context, readonly=True) as store:
+        entry = find_artist(store, name)
+        artist_id = entry.artist.artist_id
+        events: list[Row] = [
+            {
+                "effective_at": f"{event.effective_at.isoformat()}Z",
+                "consent": str(event.consent),
+                "source": event.source,
+                "reason": event.reason,
+            }
+            for event in consent_history(store, artist_id)
+        ]
+        models = {
+            model_id: str(members[artist_id].trained)
+            for model_id, members in rosters(store).items()
+            if artist_id in members
+        }
+        works = _work_rows(store, entry)
+    row = _artist_row(entry)
+    if format_ is Format.TABLE:
+        facts = {
+            **row,
+            "trained": ", ".join(f"{model}: {trained}" for model, trained in models.items()) or None,
+            **{f"consent {event['effective_at']}": event["consent"] for event in events},
+        }
+        emit([{"": key, " ": value} for key, value in facts.items()], format_, output=output)
+        return
+    document = {"schema": "fairbrush.artist/1", **row, "consents": events, "models": models, "works": works}
+    emit([row], format_, document=document, output=output)
+
+
+@app.command()
+def consent(
+    context: typer.Context,
+    name: NameArgument,
+    state: Annotated[Consent, typer.Argument(help="opted_in, unclaimed or opted_out.")],
+    at: Annotated[
+        str | None, typer.Option(help="From when, past or future, ISO 8601; UTC unless said.  [default: now]")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept with the event.")] = None,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Record what an artist allows. The latest dated statement counts, from the next look-up on."""
+    from fairbrush.corpus.consent import set_consent
+    from fairbrush.corpus.registry import find_artist
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    moment = parse_moment(at, option="--at")
+    with registry(context) as store:
+        artist = find_artist(store, name).artist
+        in_effect = set_consent(
+            store, artist.artist_id, state, at=moment, reason=reason, source="artist consent"
+        )
+    row = {"artist": artist.name, "artist_id": artist.artist_id, "consent": str(in_effect)}
+    emit([row], format_, document={"schema": "fairbrush.consent/1", **row}, output=output)
+    if in_effect is not state:
+        when = "from its date on" if moment else "never"
+        say(f"In effect now: {in_effect}. {state} counts {when}, unless a later one does.")
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; kept with the redaction.")] = None,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Erase an artist for good: names, works, vectors, thumbnails. The files themselves stay."""
+    from fairbrush.corpus.erasure import erase_artist
+    from fairbrush.corpus.registry import find_artist
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    with registry(context, readonly=True) as store:
+        entry = find_artist(store, name)
+    artist_id = entry.artist.artist_id
+    if not yes:
+        typer.confirm(
+            f"Erase {shown_name(entry.artist.name)} ({entry.n_works} works) for good?", abort=True, err=True
+        )
+    with registry(context) as store:
+        n_works = len(erase_artist(store, artist_id, reason=reason).work_sha256s)
+        dropped = _drop_erased(context, store)
+    row = {"artist_id": artist_id, "works": n_works, **dropped}
+    emit([row], format_, document={"schema": "fairbrush.erased/1", **row}, output=output)
+
+
+def _drop_erased(context: typer.Context, store: Store) -> dict[str, int]:
+    """Drop what erased artists still have outside the database: also after an erase that was interrupted."""
+    from fairbrush.corpus.erasure import finish_erasure, pending_erasures
+    from fairbrush.corpus.works import drop_work_files
+    from fairbrush.embedding.cache import EmbeddingCache
+
+    settings, workspace = workspace_settings(context)
+    pending = pending_erasures(store)
+    unshared = sorted({sha256 for one in pending for sha256 in one.unshared_sha256s})
+    rows = 0
+    if unshared and settings.cache_folder.is_dir() and any(settings.cache_folder.iterdir()):
+        with EmbeddingCache.open(settings.cache_folder) as cache:
+            rows = cache.forget(unshared)
+    files = drop_work_files(workspace, unshared)
+    finish_erasure(store, pending)
+    return {"vector_rows_dropped": rows, "files_dropped": files}
+
+
+def _prepare(context: typer.Context, groups: list[Any], *, copy: bool) -> list[PreparedWorks]:
+    """Read the works of each group of paths. Raises WorkspaceError where there is no workspace."""
+    from fairbrush.corpus.works import prepare_works
+
+    settings, workspace = workspace_settings(context)
+    workers = settings.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+    return prepare_works(groups, workspace, image_limits(settings), workers=workers, copy=copy)
+
+
+def _answer_works(
+    row: dict[str, Any], prepared: PreparedWorks, added: AddedWorks, format_: Format, output: Path | None
+) -> None:
+    row |= {"works_added": added.added, "works_known": added.known, "refused": len(prepared.refusals)}
+    document = {
+        "schema": "fairbrush.artist_works/1",
+        **row,
+        "refusals": _refusal_rows(prepared.refusals),
+        "duplicates": _duplicate_rows(added.duplicates),
+    }
+    emit([row], format_, document=document, output=output)
+    report_works(prepared.refusals, added.duplicates)
+    if prepared.refusals:
+        raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
+
+
+def _answer_import(result: RosterResult, format_: Format, output: Path | None) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "line": row.line or None,
+            "artist": row.name,
+            "status": str(row.status),
+            "artist_id": row.artist_id,
+            "detail": row.detail,
+        }
+        for row in result.rows
+    ]
+    counts = {str(status): n for status, n in result.counts.items()}
+    document = {
+        "schema": "fairbrush.import/1",
+        "counts": counts,
+        "artists": rows,
+        "refusals": _refusal_rows(result.refused_works),
+        "duplicates": _duplicate_rows(result.duplicates),
+    }
+    emit([counts] if format_ is Format.TABLE else rows, format_, document=document, output=output)
+    for row in rows:
+        if row["status"] == "refused":
+            where = f"line {row['line']}" if row["line"] else "folder"
+            say(f"refused: {where}: {row['artist']!r}: {row['detail']}")
+    report_works(result.refused_works, result.duplicates)
+    if counts["refused"] or result.refused_works:
+        raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
+
+
+def _artist_row(entry: ArtistEntry) -> dict[str, Any]:
+    return {
+        "artist": shown_name(entry.artist.name),
+        "artist_id": entry.artist.artist_id,
+        "consent": str(entry.artist.consent),
+        "works": entry.n_works,
+        "aliases": " | ".join(entry.aliases),
+        "creator": shown_name(entry.creator_name),
+        "creator_id": entry.artist.creator_id,
+        "payee": shown_name(entry.payee_name),
+        "payee_id": entry.artist.payee_id,
+    }
+
+
+def _work_rows(store: Store, entry: ArtistEntry) -> list[Row]:
+    from fairbrush.corpus.works import list_works
+
+    return [
+        {"path": str(work.path), "sha256": work.sha256} for work in list_works(store, entry.artist.artist_id)
+    ]
+
+
+def _refusal_rows(refusals: list[Any]) -> list[Row]:
+    return [{"path": str(r.path), "reason": str(r.reason), "detail": r.detail} for r in refusals]
+
+
+def _duplicate_rows(duplicates: list[Any]) -> list[Row]:
+    return [
+        {
+            "path": d.path,
+            "sha256": d.sha256,
+            "artist_id": d.artist_id,
+            "other_artist_ids": list(d.other_artist_ids),
+        }
+        for d in duplicates
+    ]

@@ -1,0 +1,84 @@
+"""What the registry's commands share: the workspace's store, and a name for what has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fairbrush.cli.output import say
+from fairbrush.config import Settings, load_settings
+from fairbrush.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fairbrush.corpus.images import ImageLimits, Refusal
+    from fairbrush.corpus.works import DuplicateWork
+    from fairbrush.store import Store
+
+ERASED_NAME = "(erased)"
+
+NewFlag = Annotated[
+    bool, typer.Option("--new", help="Add it although the name is taken: another one of the same name.")
+]
+CopyFlag = Annotated[
+    bool, typer.Option("--copy", help="Keep copies of the works in the workspace; else only their paths.")
+]
+
+
+@contextmanager
+def registry(context: typer.Context, *, readonly: bool = False) -> Iterator[Store]:
+    """The registry of the command's workspace."""
+    from fairbrush.corpus.changes import open_registry
+
+    settings, workspace = workspace_settings(context)
+    with open_registry(workspace, readonly=readonly, wait_s=settings.database_wait_s) as store:
+        yield store
+
+
+def workspace_settings(context: typer.Context) -> tuple[Settings, Path]:
+    """The settings, and the workspace there must be. Raises WorkspaceError."""
+    from fairbrush.workspace import require_workspace
+
+    settings = load_settings(workspace=context.obj)
+    return settings, require_workspace(settings.workspace)
+
+
+def image_limits(settings: Settings) -> ImageLimits:
+    from fairbrush.corpus.images import ImageLimits
+
+    return ImageLimits(
+        max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, timeout_s=settings.timeout_s
+    )
+
+
+def shown_name(name: str) -> str:
+    """An erased name is empty in the registry."""
+    return name or ERASED_NAME
+
+
+def parse_moment(text: str | None, *, option: str) -> datetime | None:
+    """A date or time in ISO 8601; without a zone it is UTC. Raises ConfigError."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"{option} {text!r} is not a date.", next_step="Write 2026-03-01 or 2026-03-01T12:00:00+01:00."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def report_works(refusals: list[Refusal], duplicates: list[DuplicateWork]) -> None:
+    """Say on stderr which works were refused, and which lie under several artists."""
+    for refusal in refusals:
+        say(f"refused: {refusal.path}: {refusal.reason}. {refusal.detail}")
+    for duplicate in duplicates:
+        others = ", ".join(duplicate.other_artist_ids)
+        say(f"duplicate: {duplicate.path} is a work of {duplicate.artist_id} and of {others}.")
+    if duplicates:
+        say("  next: it is kept under each. Erase or correct the artist that is wrong.")

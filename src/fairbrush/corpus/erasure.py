@@ -1,0 +1,115 @@
+"""Erase an artist: works, names, paths and evidence go; the random id stays as a pseudonym for the money.
+
+The one rule: the database forgets first, in one transaction, and lists what is still to be dropped outside
+it (vectors, thumbnails, copies, index rows); the list is emptied only when that is done, so a process that
+dies between leaves work for the next one, never a forgotten remainder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fairbrush.corpus.changes import insert_rows, next_sequence, registry_change
+from fairbrush.corpus.consent import ConsentEvent, record_consents
+from fairbrush.corpus.registry import find_artist
+from fairbrush.domain import Consent
+from fairbrush.errors import RegistryError
+from fairbrush.store import Store, as_utc, utc_now
+
+
+@dataclass(frozen=True)
+class PendingErasure:
+    """What is still to be dropped for an erased artist.
+
+    ``work_sha256s``: all its works, for its rows in the index. ``unshared_sha256s``: those that no other
+    artist has, for vectors, thumbnails and copies, which go by content.
+    """
+
+    artist_id: str
+    work_sha256s: tuple[str, ...]
+    unshared_sha256s: tuple[str, ...]
+
+
+def erase_artist(
+    store: Store, artist_id: str, *, reason: str | None = None, now: datetime | None = None
+) -> PendingErasure:
+    """Erase an artist for good; what is returned is still to be dropped, then ``finish_erasure``.
+
+    The creator's name goes when no other artist is left to it, and so do the same names of creators and
+    payees that serve nobody else. A payee named otherwise is somebody else, to whom settled money is owed.
+    Users' own files stay. Raises RegistryError for an unknown or erased artist.
+    """
+    moment = as_utc(now) if now else utc_now()
+    with registry_change(store) as connection:
+        entry = find_artist(store, artist_id)
+        if entry.artist.consent is Consent.ERASED:
+            raise RegistryError(f"The artist {artist_id} is erased already.")
+        artist = entry.artist
+        works = [
+            sha256
+            for (sha256,) in connection.execute(
+                "SELECT sha256 FROM work WHERE artist_id = ? ORDER BY sha256", [artist.artist_id]
+            ).fetchall()
+        ]
+        record_consents(connection, [ConsentEvent(artist.artist_id, Consent.ERASED, moment, moment, "erase")])
+        for statement in (
+            "DELETE FROM work WHERE artist_id = ?",
+            "DELETE FROM artist_alias WHERE artist_id = ?",
+            "DELETE FROM membership WHERE artist_id = ?",
+            "UPDATE consent_event SET reason = NULL WHERE artist_id = ?",
+            "UPDATE artist SET name = NULL WHERE artist_id = ?",
+        ):
+            connection.execute(statement, [artist.artist_id])
+        _forget_people(store, artist.creator_id, (artist.name, *entry.aliases))
+        sequence = next_sequence(connection, "redaction_event")
+        insert_rows(connection, "redaction_event", [(sequence, artist.artist_id, moment, len(works), reason)])
+        # an artist without works is listed too: its index rows may be older than its last work's removal
+        insert_rows(connection, "redaction_pending", [(artist.artist_id, sha256) for sha256 in works or [""]])
+    # no old page in the write-ahead file either
+    store.connection.execute("CHECKPOINT")
+    return next(p for p in pending_erasures(store) if p.artist_id == artist.artist_id)
+
+
+def pending_erasures(store: Store) -> list[PendingErasure]:
+    """What erased artists still have outside the database, this command's and any interrupted one's."""
+    rows = store.connection.execute(
+        """
+        SELECT artist_id, list(sha256 ORDER BY sha256) FILTER (WHERE sha256 <> ''),
+               list(sha256 ORDER BY sha256) FILTER (
+                   WHERE sha256 <> '' AND sha256 NOT IN (SELECT sha256 FROM work))
+        FROM redaction_pending GROUP BY artist_id ORDER BY artist_id
+        """
+    ).fetchall()
+    return [PendingErasure(row[0], tuple(row[1] or ()), tuple(row[2] or ())) for row in rows]
+
+
+def finish_erasure(store: Store, pending: Sequence[PendingErasure]) -> None:
+    """Say that all of it is dropped: vectors, thumbnails, copies and index rows."""
+    with store.transaction() as connection:
+        for one in pending:
+            connection.execute("DELETE FROM redaction_pending WHERE artist_id = ?", [one.artist_id])
+
+
+def _forget_people(store: Store, creator_id: str, names: Sequence[str]) -> None:
+    """Forget the creator, where nobody is left to it, and whoever else bears one of the names unused.
+
+    An artist that was given another creator leaves its own one behind, with its name.
+    """
+    connection = store.connection
+    row = connection.execute("SELECT name FROM creator WHERE creator_id = ?", [creator_id]).fetchall()
+    connection.execute(
+        """
+        UPDATE creator SET name = NULL WHERE (creator_id = $1 OR list_contains($2::VARCHAR[], name))
+            AND creator_id NOT IN (SELECT creator_id FROM artist WHERE name IS NOT NULL)
+        """,
+        [creator_id, list(names)],
+    )
+    connection.execute(
+        """
+        UPDATE payee SET name = NULL WHERE list_contains($1::VARCHAR[], name)
+            AND payee_id NOT IN (SELECT payee_id FROM creator WHERE name IS NOT NULL)
+        """,
+        [[*names, *(name for (name,) in row if name)]],
+    )
