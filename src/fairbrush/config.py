@@ -10,7 +10,7 @@ import math
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Settings:
     max_pixels: int = 100_000_000  # of one image
     timeout_s: float = 20.0  # for decoding one image
     database_wait_s: float = 10.0  # for another process to let go of the database
+    policy: Mapping[str, Any] = field(default_factory=dict)  # the [policy] table, read by the ledger
 
     @property
     def cache_folder(self) -> Path:
@@ -57,11 +58,15 @@ def load_settings(
     folder = _named_workspace(workspace, environ) or find_workspace(start or _current_folder())
     settings = Settings(workspace=folder)
     if folder is not None and (folder / CONFIG_NAME).is_file():
-        settings = _overlay(settings, _read_toml(folder / CONFIG_NAME), source=str(folder / CONFIG_NAME))
+        values = _read_toml(folder / CONFIG_NAME)
+        policy = values.pop("policy", {})
+        if not isinstance(policy, dict):
+            raise ConfigError(f"{folder / CONFIG_NAME}: policy must be a table.", next_step="Write [policy].")
+        settings = _overlay(replace(settings, policy=policy), values, source=str(folder / CONFIG_NAME))
         if settings.cache is not None:
             # a relative path in the file means the same from wherever the command is run
             settings = replace(settings, cache=folder / settings.cache)
-    known = {f"FAIRBRUSH_{field.name.upper()}": field.name for field in fields(Settings)}
+    known = {f"FAIRBRUSH_{name.upper()}": name for name in _simple_settings()}
     unknown = sorted(v for v in environ if v.startswith("FAIRBRUSH_") and v not in {*known, *NOT_SETTINGS})
     if unknown:
         raise ConfigError(
@@ -71,7 +76,7 @@ def load_settings(
     from_environment = {
         name: environ[variable]
         for variable, name in known.items()
-        if environ.get(variable) and name != "workspace"  # empty means unset
+        if environ.get(variable)  # empty means unset
     }
     return _overlay(settings, from_environment, source="the environment")
 
@@ -122,7 +127,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def _overlay(settings: Settings, values: Mapping[str, Any], *, source: str) -> Settings:
-    kinds = {field.name: str(field.type) for field in fields(Settings) if field.name != "workspace"}
+    kinds = _simple_settings()
     changed: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict) and name not in kinds:
@@ -133,6 +138,11 @@ def _overlay(settings: Settings, values: Mapping[str, Any], *, source: str) -> S
             )
         changed[name] = _convert(name, value, kinds[name], source=source)
     return replace(settings, **changed)
+
+
+def _simple_settings() -> dict[str, str]:
+    """The settings that are one value each, with their types."""
+    return {f.name: str(f.type) for f in fields(Settings) if f.name not in ("workspace", "policy")}
 
 
 def _convert(name: str, value: Any, kind: str, *, source: str) -> Any:

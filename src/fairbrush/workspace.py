@@ -27,14 +27,15 @@ EMBEDDINGS = "embeddings"
 THUMBNAILS = "thumbnails"
 COPIES = "works"
 INDEXES = "indexes"
-PENDING_RECORDS = "records/pending"
+RECORDS = "records"
+PENDING_RECORDS = f"{RECORDS}/pending"
 FOLDERS = (EMBEDDINGS, THUMBNAILS, PENDING_RECORDS, INDEXES)
 
 BACKUP_SCHEMA = "fairbrush.backup/1"
 _MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1024 * 1024
 # What a backup holds besides the database; the embedding cache is disposable and left out unless asked for.
-_KEPT = (CONFIG_NAME, INDEXES, "records", THUMBNAILS, COPIES)
+_KEPT = (CONFIG_NAME, INDEXES, RECORDS, THUMBNAILS, COPIES)
 
 _TOML = """\
 # A fairbrush workspace. Every setting has a default; a line here beats it, a FAIRBRUSH_NAME variable beats
@@ -52,6 +53,12 @@ encoder = {encoder}
 # max_pixels = 100000000    # of one image
 # timeout_s = 20.0          # for decoding one image
 # database_wait_s = 10.0    # for another process to let go of the database
+
+# How one image's worth is split; choices, not measurements (docs/attribution-schema.md).
+# [policy]
+# b = 0.5                   # the content part: what the model alone delivers
+# w = 1                     # of the recognised style, the part that goes to its artists
+# model = "sd-1.5"          # the generating model assumed where --model does not name one
 """
 
 

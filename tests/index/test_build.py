@@ -52,7 +52,7 @@ def test_extending_in_any_order_is_rebuilding(tmp_path_factory: pytest.TempPathF
     grown, whole = open_index(folder), open_index(rebuilt)
     assert as_numbers(grown) == as_numbers(whole), "not within 1e-5 but bit for bit"
     assert answers(grown, world) == answers(whole, world)
-    assert len(grown.version.segments) == len(parts)
+    assert len(grown.manifest.segments) == len(parts)
     assert verify_index(folder) == []
 
 
@@ -134,7 +134,7 @@ def test_changed_works_replace_the_old_row(tmp_path: Path) -> None:
     grown, rebuilt = open_index(tmp_path / "grown"), open_index(tmp_path / "rebuilt")
     assert as_numbers(grown) == as_numbers(rebuilt), "the threshold too, where the old row was its maximum"
     assert grown.works_of(third.artist_id) == tuple(sorted(fewer.work_sha256s))
-    assert (grown.version.artists, grown.version.works) == (8, rebuilt.version.works)
+    assert (grown.manifest.artists, grown.manifest.works) == (8, rebuilt.version.works)
     assert verify_index(tmp_path / "grown") == []
 
 

@@ -69,8 +69,8 @@ def test_the_others_and_the_threshold_are_as_if_never_indexed(tmp_path: Path) ->
         left, expected = open_index(folder), open_index(fresh)
         assert left.artist_ids == expected.artist_ids
         assert (left.rows.tobytes(), left.delta) == (expected.rows.tobytes(), expected.delta)
-        assert (left.version.artists, left.version.works) == (7, expected.version.works)
-        assert left.version.redactions == 1
+        assert (left.manifest.artists, left.manifest.works) == (7, expected.version.works)
+        assert left.manifest.redactions == 1
 
 
 def test_rollback_never_brings_an_erased_artist_back(tmp_path: Path) -> None:
@@ -196,9 +196,9 @@ def test_readers_beside_an_erasure_open_whole_versions(tmp_path: Path) -> None:
     sizes = []
     while eraser.is_alive():
         index = open_index(tmp_path)
-        assert len(index.search(world.panel[0], k=99).hits) == index.version.artists
-        sizes.append(index.version.artists)
+        assert len(index.search(world.panel[0], k=99).hits) == index.manifest.artists
+        sizes.append(index.manifest.artists)
     eraser.join()
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) > 2, "it did read while artists went"
-    assert open_index(tmp_path).version.artists == 12
+    assert open_index(tmp_path).manifest.artists == 12

@@ -148,10 +148,10 @@ def test_evidence_is_the_nearest_works_of_the_artist(world: World, index: StyleI
 
 
 def test_an_open_index_says_what_it_is(world: World, index: StyleIndex) -> None:
-    assert (index.version.label, index.dim, index.space_id) == ("v0001", 12, world.space.space_id)
+    assert (index.manifest.label, index.dim, index.space_id) == ("v0001", 12, world.space.space_id)
     assert (index.encoder_id, index.variants) == ("toy#0123456789abcdef", ("toy-float32",))
     assert index.artist_ids == tuple(artist.artist_id for artist in world.artists)
-    assert index.manifest_digest == index.version.manifest_digest
+    assert index.manifest_digest == index.manifest.manifest_digest
     assert index.is_current()
     assert works_by_artist(index) == {a.artist_id: tuple(sorted(a.work_sha256s)) for a in world.artists}
     assert index.recognisability("artist-0001") is None, "one work"
@@ -172,7 +172,7 @@ def test_what_is_not_there_is_said(world: World, index: StyleIndex, tmp_path: Pa
 
 
 def test_another_encoder_is_refused_with_both_sides_named(index: StyleIndex) -> None:
-    version = index.version
+    version = index.manifest
     require_encoder(version, encoder_id=version.encoder_id, variant="toy-float32", dim=12)
     with pytest.raises(IndexMismatchError) as caught:
         require_encoder(version, encoder_id="other", variant="toy-float32", dim=768)

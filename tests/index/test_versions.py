@@ -111,7 +111,7 @@ def test_a_damaged_current_names_the_way_out(tmp_path: Path, content: bytes) -> 
     with pytest.raises(IndexDamagedError, match=r"CURRENT is damaged.*fairbrush index rollback v0001"):
         open_index(tmp_path)
     rollback(tmp_path, 1)
-    assert open_index(tmp_path).version.number == 1
+    assert open_index(tmp_path).manifest.number == 1
 
 
 def test_a_current_that_names_another_version_by_a_flipped_digit_is_refused(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_prune_removes_what_no_manifest_names_and_searching_ignores_it(tmp_path:
     for orphan in orphans:
         orphan.write_bytes(b"left by a writer that died")
     (tmp_path / "eligibility.json").write_text("{}")
-    assert open_index(tmp_path).version == version
+    assert open_index(tmp_path).manifest == version
     assert prune_index(tmp_path) == sorted(orphans)
     assert (tmp_path / "eligibility.json").exists()
     assert verify_index(tmp_path) == []
@@ -225,7 +225,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_version(tmp_path: Path) ->
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert verify_index(tmp_path) == []
-        numbers.append(open_index(tmp_path).version.number)
+        numbers.append(open_index(tmp_path).manifest.number)
     assert numbers == sorted(numbers)
     assert numbers[-1] > numbers[0], "the writers did publish"
     prune_index(tmp_path)
@@ -246,7 +246,7 @@ def test_readers_beside_a_writer_meet_whole_versions_only(tmp_path: Path) -> Non
             index = open_index(tmp_path)
             hits = index.search(world.artists[0].vectors[0], k=1).hits
             index.nearest_works(world.artists[0].vectors[0], hits[0].artist_id, 1)
-            seen.add(index.version.number)
+            seen.add(index.manifest.number)
     finally:
         process.kill()
         process.communicate()
@@ -265,6 +265,6 @@ def test_a_full_disk_leaves_the_index_as_it_was(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(IndexUnusableError, match=r"No space left on device.*the index is as it was"):
         world.extend(tmp_path, world.artists[4:])
     monkeypatch.undo()
-    assert open_index(tmp_path).version == version
+    assert open_index(tmp_path).manifest == version
     assert not list(tmp_path.rglob(".draft-*"))
     assert world.extend(tmp_path, world.artists[4:]).artists == 8

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fairbrush import __version__
-from fairbrush.cli import artist, cache, creator, embed, model, workspace
+from fairbrush.cli import artist, attribute, cache, creator, embed, index, model, sql, workspace
 from fairbrush.cli.output import help_when_alone, say
 from fairbrush.errors import ExitCode, FairbrushError
 
@@ -28,6 +28,10 @@ app.add_typer(artist.app, name="artist")
 app.add_typer(creator.creators, name="creator")
 app.add_typer(creator.payees, name="payee")
 app.add_typer(model.app, name="model")
+app.add_typer(index.app, name="index")
+app.command("attribute")(attribute.attribute)
+app.command("sql")(sql.sql)
+app.command("report")(sql.report)
 app.command("backup")(workspace.backup)
 app.command("restore")(workspace.restore)
 app.command("embed")(embed.embed)

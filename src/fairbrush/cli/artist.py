@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -283,8 +284,10 @@ def erase(
     """Erase an artist for good: names, works, vectors, thumbnails. The files themselves stay."""
     from fairbrush.corpus.erasure import erase_artist
     from fairbrush.corpus.registry import find_artist
+    from fairbrush.erasing import drop_erased
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    settings, _ = workspace_settings(context)
     with registry(context, readonly=True) as store:
         entry = find_artist(store, name)
     artist_id = entry.artist.artist_id
@@ -294,27 +297,9 @@ def erase(
         )
     with registry(context) as store:
         n_works = len(erase_artist(store, artist_id, reason=reason).work_sha256s)
-        dropped = _drop_erased(context, store)
-    row = {"artist_id": artist_id, "works": n_works, **dropped}
+        dropped = drop_erased(store, settings.cache_folder)
+    row = {"artist_id": artist_id, "works": n_works, **asdict(dropped)}
     emit([row], format_, document={"schema": "fairbrush.erased/1", **row}, output=output)
-
-
-def _drop_erased(context: typer.Context, store: Store) -> dict[str, int]:
-    """Drop what erased artists still have outside the database: also after an erase that was interrupted."""
-    from fairbrush.corpus.erasure import finish_erasure, pending_erasures
-    from fairbrush.corpus.works import drop_work_files
-    from fairbrush.embedding.cache import EmbeddingCache
-
-    settings, workspace = workspace_settings(context)
-    pending = pending_erasures(store)
-    unshared = sorted({sha256 for one in pending for sha256 in one.unshared_sha256s})
-    rows = 0
-    if unshared and settings.cache_folder.is_dir() and any(settings.cache_folder.iterdir()):
-        with EmbeddingCache.open(settings.cache_folder) as cache:
-            rows = cache.forget(unshared)
-    files = drop_work_files(workspace, unshared)
-    finish_erasure(store, pending)
-    return {"vector_rows_dropped": rows, "files_dropped": files}
 
 
 def _prepare(context: typer.Context, groups: list[Any], *, copy: bool) -> list[PreparedWorks]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +25,7 @@ from fairbrush.cli.output import (
     say,
     write_answer,
 )
+from fairbrush.cli.progress import progress
 from fairbrush.config import Settings, home_expanded, load_settings
 from fairbrush.domain import EmbedOutcome, EmbedStatus
 from fairbrush.errors import ExitCode, FairbrushError, NoInputError
@@ -94,7 +93,7 @@ def _embed(
                 next_step="Looked for PNG, JPEG, WebP, GIF, BMP and TIFF files, in sub-folders too; "
                 "hidden ones are left out.",
             )
-        with _progress(len(found.images)) as report:
+        with progress(len(found.images)) as report:
             try:
                 for outcome in session.embed(found.images):
                     outcomes.append(outcome)
@@ -174,27 +173,3 @@ def _answer(
     for outcome in outcomes:
         if outcome.status is EmbedStatus.FAILED:
             say(f"failed: {outcome.path}: {outcome.reason}. {outcome.detail}")
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[EmbedOutcome], None]]:
-    """Count outcomes on a terminal: cached, new, failed and new images a second. Silent elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _outcome: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    counts: Counter[EmbedStatus] = Counter()
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    started = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-
-        def report(outcome: EmbedOutcome) -> None:
-            counts[outcome.status] += 1
-            rate = counts[EmbedStatus.NEW] / max(time.monotonic() - started, 1e-9)
-            text = ", ".join(f"{counts[status]} {status}" for status in EmbedStatus)
-            progress.update(task, advance=1, description=f"{text}, {rate:.1f} new/s")
-
-        yield report

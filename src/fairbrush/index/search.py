@@ -78,7 +78,7 @@ class StyleIndex:
     """A version in memory. rows: float32 (n, dim + 1), sorted by artist id as ``artist_ids``."""
 
     folder: Path
-    version: IndexVersion
+    manifest: IndexVersion
     space: StyleSpace
     artist_ids: tuple[str, ...]
     rows: NDArray[np.float32]
@@ -113,28 +113,33 @@ class StyleIndex:
         return cls(folder, version, space, artist_ids, rows, places, _proposers(rows, device), verify)
 
     @property
+    def version(self) -> str:
+        """Such as ``v0007``."""
+        return self.manifest.label
+
+    @property
     def manifest_digest(self) -> str:
-        return self.version.manifest_digest
+        return self.manifest.manifest_digest
 
     @property
     def encoder_id(self) -> str:
-        return self.version.encoder_id
+        return self.manifest.encoder_id
 
     @property
     def variants(self) -> tuple[str, ...]:
-        return self.version.variants
+        return self.manifest.variants
 
     @property
     def space_id(self) -> str:
-        return self.version.space_id
+        return self.manifest.space_id
 
     @property
     def delta(self) -> float:
-        return self.version.delta
+        return self.manifest.delta
 
     @property
     def dim(self) -> int:
-        return self.version.dim
+        return self.manifest.dim
 
     @property
     def device(self) -> SearchDevice:
@@ -192,6 +197,10 @@ class StyleIndex:
         """The SHA-256 of the works this version knows of an artist. Raises IndexMissingError."""
         return self._stored(*self._place(artist_id)).sha256s
 
+    def creator_of(self, artist_id: str) -> str:
+        """Whose works these were when the artist was indexed. Raises IndexMissingError."""
+        return self._place(artist_id)[1].creator_id
+
     def recognisability(self, artist_id: str) -> float | None:
         """``q``; at or below ``delta`` the artist cannot be told apart. None under five works."""
         return self._place(artist_id)[1].recognisability
@@ -201,7 +210,7 @@ class StyleIndex:
             return self.places[artist_id]
         except KeyError:
             raise IndexMissingError(
-                f"Index {self.version.label} has no artist {artist_id}.",
+                f"Index {self.manifest.label} has no artist {artist_id}.",
                 next_step="Add them: fairbrush index extend",
             ) from None
 
@@ -212,7 +221,7 @@ class StyleIndex:
             if segment.path("works").exists() or self.is_current():
                 raise
             raise IndexMissingError(
-                f"Index {self.version.label} was rewritten since it was opened.", next_step="Open it again."
+                f"Index {self.manifest.label} was rewritten since it was opened.", next_step="Open it again."
             ) from damage
 
     def _allowed(self, allowed: Collection[str] | None) -> NDArray[np.bool_]:

@@ -1,0 +1,227 @@
+"""``fairbrush index``: build, extend, list, show, roll back and verify the workspace's index."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fairbrush.cli.output import (
+    CsvFlag,
+    Format,
+    FormatOption,
+    JsonFlag,
+    NlFlag,
+    OutputOption,
+    choose_format,
+    emit,
+    help_when_alone,
+    listing,
+    say,
+    write_answer,
+)
+from fairbrush.cli.progress import progress
+from fairbrush.cli.registry import workspace_settings
+from fairbrush.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from fairbrush.index.versions import IndexVersion
+    from fairbrush.indexing import IndexReport
+
+app = typer.Typer(help="Build the index of the registered artists, extend it, roll it back, verify it.")
+app.callback(invoke_without_command=True)(help_when_alone)
+VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="Such as v0003.")]
+PanelOption = Annotated[
+    Path | None,
+    typer.Option(help="A background panel of your own, with one folder a hand.  [default: the bundled one]"),
+]
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    panel: PanelOption = None,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Index every registered artist; works that are not embedded yet are embedded first."""
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    _publish(context, panel, format_, output, extend=False)
+
+
+@app.command()
+def extend(
+    context: typer.Context,
+    panel: PanelOption = None,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Add the artists that are new, or whose works changed, in one more segment."""
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    _publish(context, panel, format_, output, extend=True)
+
+
+def _publish(
+    context: typer.Context, panel_folder: Path | None, format_: Format, output: Path | None, *, extend: bool
+) -> None:
+    from fairbrush.embedding.session import EmbeddingSession
+    from fairbrush.indexing import build_workspace_index, extend_workspace_index
+    from fairbrush.style.panel import bundled_panel, folder_panel
+
+    settings, workspace = workspace_settings(context)
+    panel = bundled_panel() if panel_folder is None else folder_panel(panel_folder)
+    publish = extend_workspace_index if extend else build_workspace_index
+    with EmbeddingSession.open(settings) as session, progress(None) as report:
+        made = publish(workspace, session, wait_s=settings.database_wait_s, panel=panel, on_outcome=report)
+    _answer(made, format_, output)
+
+
+def _answer(made: IndexReport, format_: Format, output: Path | None) -> None:
+    row = {
+        **_version_row(made.version),
+        "status": "new" if made.is_new else "unchanged",
+        "changed_artists": made.changed,
+        "left_out": len(made.left_out),
+    }
+    left_out = [
+        {
+            "artist_id": one.artist_id,
+            "artist": one.name,
+            "path": one.path and str(one.path),
+            "reason": one.reason,
+        }
+        for one in made.left_out
+    ]
+    emit([row], format_, document={"schema": "fairbrush.index/1", **row, "left_out": left_out}, output=output)
+    for one in made.left_out:
+        say(f"left out: {one.name}{f': {one.path}' if one.path else ''}: {one.reason}")
+    if any(one.path for one in made.left_out):
+        raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """List the versions; the current one is marked."""
+    from fairbrush.index.versions import current_version, list_versions
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    folder = _folder(context)
+    versions = list_versions(folder)
+    current = current_version(folder).number if versions else None
+    rows = [_version_row(version) | {"current": version.number == current} for version in versions]
+    document = {"schema": "fairbrush.index_versions/1", "versions": rows}
+    emit(rows, format_, columns=("version", "current"), document=document, output=output)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Show the current version, and how recognisable each of its artists is."""
+    from fairbrush.corpus.eligibility import read_eligibility
+    from fairbrush.index.search import open_index
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    _, workspace = workspace_settings(context)
+    index = open_index(_folder(context))
+    names = {artist.artist_id: artist.name for artist in read_eligibility(workspace).artists.values()}
+    rows = [
+        {
+            "artist": names.get(artist_id, ""),
+            "artist_id": artist_id,
+            "works": len(index.works_of(artist_id)),
+            "recognisability": (q := index.recognisability(artist_id)),
+            "can_be_told_apart": None if q is None else q > index.delta,
+        }
+        for artist_id in index.artist_ids
+    ]
+    rows.sort(key=lambda row: str(row["artist"]))
+    facts = _version_row(index.manifest)
+    document = {"schema": "fairbrush.index_shown/1", **facts, "members": rows}
+    if format_ is Format.TABLE and output is None:
+        write_answer(listing(facts) + "\n", None)
+    emit(rows, format_, columns=("artist", "artist_id"), document=document, output=output)
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    version: VersionArgument,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Make an older version the current one. Erased artists stay erased."""
+    from fairbrush.index import versions
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    matched = re.fullmatch(r"v?0*(\d+)", version)
+    if matched is None:
+        raise ConfigError(f"{version!r} is not a version.", next_step="fairbrush index list shows them.")
+    row = _version_row(versions.rollback(_folder(context), int(matched[1])))
+    emit([row], format_, document={"schema": "fairbrush.index/1", **row}, output=output)
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Check every file of every version against its digest."""
+    from fairbrush.index.versions import verify_index
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    damage = [{"where": str(one.where), "error": str(one.error)} for one in verify_index(_folder(context))]
+    if damage or format_ is not Format.TABLE:
+        document = {"schema": "fairbrush.index_verify/1", "sound": not damage, "damage": damage}
+        emit(damage, format_, columns=("where", "error"), document=document, output=output)
+    if damage:
+        say(f"{len(damage)} damaged.")
+        say("  next: fairbrush index rollback VERSION, or build it again: fairbrush index build")
+        raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
+    say("Every version is sound.")
+
+
+def _folder(context: typer.Context) -> Path:
+    from fairbrush.workspace import INDEXES
+
+    return workspace_settings(context)[1] / INDEXES
+
+
+def _version_row(version: IndexVersion) -> dict[str, Any]:
+    return {
+        "version": version.label,
+        "artists": version.artists,
+        "works": version.works,
+        "delta": version.delta,
+        "encoder_id": version.encoder_id,
+        "variants": " ".join(version.variants),
+        "space_id": version.space_id,
+        "manifest_digest": version.manifest_digest,
+    }

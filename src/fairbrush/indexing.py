@@ -1,0 +1,219 @@
+"""From the registry to a published index version.
+
+Enters: a workspace and an embedding session. Leaves: an ``IndexReport``. The rules: the database is held only
+to read the registry and to write the last row, not while images are embedded; an erased artist is never
+indexed; a work that cannot be embedded, or is no longer the file that was registered, is left out and
+reported; the manifests are the truth, the database's row about them is for reports.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairbrush.corpus.changes import insert_rows, open_registry
+from fairbrush.corpus.registry import ArtistEntry, list_artists
+from fairbrush.corpus.works import list_works
+from fairbrush.domain import Consent, EmbedOutcome, EmbedStatus, Work
+from fairbrush.errors import IndexMismatchError
+from fairbrush.index.build import ArtistWorks, build_index, extend_index, require_encoder
+from fairbrush.index.search import open_index, works_by_artist
+from fairbrush.index.versions import IndexVersion, list_versions
+from fairbrush.store import DEFAULT_WAIT_S, utc_now
+from fairbrush.style.panel import Panel, bundled_panel, fit_panel
+from fairbrush.workspace import INDEXES
+
+if TYPE_CHECKING:
+    from fairbrush.embedding.session import EmbeddingSession
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What is registered and not indexed. ``path`` is None for an artist without any usable work."""
+
+    artist_id: str
+    name: str
+    path: Path | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """``changed``: the artists that are new or different in this version."""
+
+    version: IndexVersion
+    is_new: bool
+    changed: int
+    left_out: tuple[LeftOut, ...]
+
+
+def build_workspace_index(
+    workspace: Path,
+    session: EmbeddingSession,
+    *,
+    wait_s: float = DEFAULT_WAIT_S,
+    panel: Panel | None = None,
+    on_outcome: Callable[[EmbedOutcome], None] = lambda _: None,
+) -> IndexReport:
+    """Index every registered artist anew. Raises PanelError, IndexUnusableError, CacheError."""
+    artists, left_out = _embedded_artists(_registered(workspace, wait_s), session, on_outcome)
+    space, panel_vectors = fit_panel(session, panel or bundled_panel())
+    folder = workspace / INDEXES
+    before = _known(folder)
+    version = build_index(
+        folder,
+        artists,
+        space=space,
+        panel_vectors=panel_vectors,
+        encoder_id=session.encoder.encoder_id,
+        variant=session.encoder.variant,
+    )
+    return _recorded(workspace, wait_s, version, before, changed=len(artists), left_out=left_out)
+
+
+def extend_workspace_index(
+    workspace: Path,
+    session: EmbeddingSession,
+    *,
+    wait_s: float = DEFAULT_WAIT_S,
+    panel: Panel | None = None,
+    on_outcome: Callable[[EmbedOutcome], None] = lambda _: None,
+) -> IndexReport:
+    """Index the artists that are new, or whose works or creator changed, in one more segment.
+
+    Raises IndexMissingError, IndexMismatchError, and what ``build_workspace_index`` raises.
+    """
+    folder = workspace / INDEXES
+    index = open_index(folder)
+    encoder = session.encoder
+    require_encoder(index.manifest, encoder_id=encoder.encoder_id, variant=encoder.variant, dim=encoder.dim)
+    indexed = works_by_artist(index)
+    artists, left_out = _embedded_artists(_registered(workspace, wait_s), session, on_outcome)
+    gone = sorted(set(indexed) - {artist.artist_id for artist in artists})
+    if gone:
+        raise IndexMismatchError(
+            f"Index {index.version} holds {len(gone)} artists that have no usable works any more.",
+            next_step="Build it again without them: fairbrush index build",
+        )
+    changed = [
+        artist
+        for artist in artists
+        if artist.artist_id not in indexed
+        or sorted(artist.work_sha256s) != sorted(indexed[artist.artist_id])
+        or artist.creator_id != index.creator_of(artist.artist_id)
+    ]
+    space, panel_vectors = fit_panel(session, panel or bundled_panel())
+    before = _known(folder)
+    version = extend_index(
+        folder,
+        changed,
+        space=space,
+        panel_vectors=panel_vectors,
+        encoder_id=encoder.encoder_id,
+        variant=encoder.variant,
+    )
+    return _recorded(workspace, wait_s, version, before, changed=len(changed), left_out=left_out)
+
+
+@dataclass(frozen=True)
+class _Registered:
+    """Who may be indexed, and every work by artist."""
+
+    entries: tuple[ArtistEntry, ...]
+    works: Mapping[str, Sequence[Work]]
+
+
+def _registered(workspace: Path, wait_s: float) -> _Registered:
+    with open_registry(workspace, readonly=True, wait_s=wait_s) as store:
+        entries = tuple(e for e in list_artists(store) if e.artist.consent is not Consent.ERASED)
+        works: dict[str, list[Work]] = defaultdict(list)
+        for work in list_works(store):
+            works[work.artist_id].append(work)
+    return _Registered(entries, works)
+
+
+def _embedded_artists(
+    registered: _Registered, session: EmbeddingSession, on_outcome: Callable[[EmbedOutcome], None]
+) -> tuple[list[ArtistWorks], list[LeftOut]]:
+    """Every artist that may be indexed, with the vectors of its works."""
+    import numpy as np
+
+    entries, works = registered.entries, registered.works
+    wanted = [work for entry in entries for work in works.get(entry.artist.artist_id, ())]
+    problems = _embed(session, wanted, on_outcome)
+    vectors = session.space.get_many(sorted({work.sha256 for work in wanted} - set(problems)))
+    artists: list[ArtistWorks] = []
+    left_out: list[LeftOut] = []
+    for entry in entries:
+        artist = entry.artist
+        own = sorted(works.get(artist.artist_id, ()), key=lambda work: work.sha256)
+        usable = [work.sha256 for work in own if work.sha256 in vectors]
+        left_out += [
+            LeftOut(
+                artist.artist_id, artist.name, work.path, problems.get(work.sha256, "its vector is missing")
+            )
+            for work in own
+            if work.sha256 not in vectors
+        ]
+        if usable:
+            stacked = np.stack([vectors[sha256][0] for sha256 in usable])
+            artists.append(ArtistWorks(artist.artist_id, artist.creator_id, usable, stacked))
+        else:
+            left_out.append(LeftOut(artist.artist_id, artist.name, None, "no usable works"))
+    return artists, left_out
+
+
+def _embed(
+    session: EmbeddingSession, works: list[Work], on_outcome: Callable[[EmbedOutcome], None]
+) -> dict[str, str]:
+    """Embed what is missing; why each work that cannot be used cannot, by its SHA-256."""
+    missing = set(session.space.missing([work.sha256 for work in works]))
+    promised = {work.path: work.sha256 for work in works if work.sha256 in missing}
+    problems: dict[str, str] = {}
+    for outcome in session.embed(list(promised)):
+        on_outcome(outcome)
+        sha256 = promised[outcome.path]
+        if outcome.status is EmbedStatus.FAILED:
+            problems[sha256] = f"{outcome.reason}: {outcome.detail}"
+        elif outcome.sha256 != sha256:
+            problems[sha256] = "the file was changed since it was registered"
+    return problems
+
+
+def _known(folder: Path) -> set[str]:
+    return {version.manifest_digest for version in list_versions(folder)}
+
+
+def _recorded(
+    workspace: Path,
+    wait_s: float,
+    version: IndexVersion,
+    before: set[str],
+    *,
+    changed: int,
+    left_out: list[LeftOut],
+) -> IndexReport:
+    """Tell the database of a version that it does not know."""
+    with open_registry(workspace, wait_s=wait_s) as store, store.transaction() as connection:
+        known = connection.execute(
+            "SELECT 1 FROM index_version WHERE manifest_digest = ?", [version.manifest_digest]
+        ).fetchall()
+        if not known:
+            parent = None if version.parent is None else f"v{version.parent:04d}"
+            row = (
+                version.manifest_digest,
+                version.label,
+                parent,
+                version.encoder_id,
+                version.space_id,
+                version.artists,
+                version.works,
+                version.delta,
+                utc_now(),
+            )
+            insert_rows(connection, "index_version", [row])
+    is_new = version.manifest_digest not in before
+    return IndexReport(version, is_new, changed if is_new else 0, tuple(left_out))
