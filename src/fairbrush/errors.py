@@ -100,6 +100,32 @@ class FaissInstallError(FairbrushError):
     """No faiss is installed, or both faiss-cpu and faiss-gpu are, which break each other."""
 
 
+class GameError(FairbrushError):
+    """The numbers handed to a game are no game: not finite, negative worth, or too many players to list."""
+
+
+class AttributionError(FairbrushError):
+    """The index and the registry's eligibility do not fit together, or the image's vector is no vector."""
+
+
+class PolicyError(ConfigError):
+    """fairbrush.toml's [policy] cannot be used."""
+
+
+class RecordError(FairbrushError):
+    """A record cannot be written, or is not what it should be."""
+
+
+class QueryError(FairbrushError):
+    """A query was refused or failed. The message names the place in the query where DuckDB does."""
+
+
+class QueryBusyError(QueryError):
+    """The database is open for writing elsewhere, so it cannot be read now."""
+
+    exit_code = ExitCode.DATABASE_BUSY
+
+
 class ImageRefusedError(FairbrushError):
     """One file is not an image fairbrush will read.
 
@@ -119,3 +145,33 @@ class ImageWorkerError(FairbrushError):
 
 class StyleSpaceError(FairbrushError):
     """A style space cannot be fitted, or does not belong to these vectors."""
+
+
+class PanelError(StyleSpaceError):
+    """A background panel cannot be used."""
+
+
+class VectorRefusedError(FairbrushError):
+    """A vector has no direction, is not finite, or has another dim than its style space."""
+
+
+class IndexUnusableError(FairbrushError):
+    """An index cannot be opened, searched or changed."""
+
+
+class IndexMissingError(IndexUnusableError):
+    """There is no index, no such version, or no such artist in it."""
+
+
+class IndexDamagedError(IndexUnusableError):
+    """A file of an index is missing, or is not what its manifest says."""
+
+
+class IndexMismatchError(IndexUnusableError):
+    """An index was built with another encoder, style space or panel."""
+
+
+class IndexBusyError(IndexUnusableError):
+    """Another process is writing the index."""
+
+    exit_code = ExitCode.DATABASE_BUSY

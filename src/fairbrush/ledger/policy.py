@@ -1,0 +1,100 @@
+"""The policy: how one bill is split before anybody looks at an image.
+
+Enters: the ``[policy]`` table of fairbrush.toml. Leaves: a frozen ``Policy`` with a digest that every record
+carries. The one rule: b and w are decimal text and exact fractions, never floats.
+
+The defaults are choices, not measurements: ``b = 0.5`` (half of an image's worth is its content, which the
+model alone delivers) and ``w = 1`` (all recognised style goes to its artists). w = 1 is an additive game of
+content and style; w = 1/2 the Owen value with a model that can veto; between them a mix of the two; below
+1/2 it is policy and no Shapley value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any
+
+from fairbrush.errors import PolicyError
+from fairbrush.ledger.canonical import canonical_digest
+
+_DIGITS = 12  # a share has 12 decimals, so more in a policy could not be paid
+
+
+@dataclass(frozen=True)
+class Policy:
+    """``b``: the content part; ``w``: the part of recognised style that artists get; both decimal text in
+    [0, 1]. ``model``: the generating model a look-up assumes where none is named.
+
+    >>> Policy().digest == Policy(b="0.50", w="1.0").digest
+    True
+    """
+
+    b: str = "0.5"
+    w: str = "1"
+    model: str = "sd-1.5"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "b", _plain_decimal("b", self.b))
+        object.__setattr__(self, "w", _plain_decimal("w", self.w))
+        if not isinstance(self.model, str) or not self.model.strip():
+            raise PolicyError(
+                f"[policy] model must name a generating model, not {self.model!r}.",
+                next_step='Write model = "sd-1.5".',
+            )
+
+    @property
+    def content(self) -> Fraction:
+        """b."""
+        return Fraction(self.b)
+
+    @property
+    def to_artists(self) -> Fraction:
+        """w."""
+        return Fraction(self.w)
+
+    @property
+    def digest(self) -> str:
+        return canonical_digest(
+            {"schema": "fairbrush.policy/1", "b": self.b, "w": self.w, "model": self.model}
+        )
+
+
+def read_policy(table: Mapping[str, Any]) -> Policy:
+    """The policy of fairbrush.toml's ``[policy]``, missing names at their defaults. Raises PolicyError.
+
+    >>> read_policy({"b": 0.25}).content
+    Fraction(1, 4)
+    """
+    known = [field.name for field in fields(Policy)]
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise PolicyError(f"[policy] {unknown[0]} is not known.", next_step=f"Known: {', '.join(known)}.")
+    return Policy(**table)
+
+
+def _plain_decimal(name: str, value: Any) -> str:
+    """Decimal text without exponent or trailing zeros: one text for one number."""
+    if isinstance(value, str) and value.startswith("calibrated:"):
+        raise PolicyError(
+            f"[policy] {name} = {value!r}: no calibration can be read yet.",
+            next_step=f"Write a number from 0 to 1, as {name} = {_EXAMPLE[name]}.",
+        )
+    try:
+        # str of a float is the shortest decimal: what the user wrote in the file
+        number = None if isinstance(value, bool) else Decimal(str(value))
+    except InvalidOperation:
+        number = None
+    if number is None or not number.is_finite() or not 0 <= number <= 1 or number != round(number, _DIGITS):
+        raise PolicyError(
+            f"[policy] {name} must be a number from 0 to 1 with at most {_DIGITS} decimals, not {value!r}.",
+            next_step=f"Write {name} = {_EXAMPLE[name]}.",
+        )
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.lstrip("-+") or "0"
+
+
+_EXAMPLE = {"b": "0.5", "w": "1"}

@@ -1,0 +1,390 @@
+"""Records of look-ups: acknowledged as small files, drained into DuckDB later.
+
+Enters: ``Record``s. Leaves: fsynced files in ``records/pending/``, then rows in DuckDB. The one rule: from
+the moment ``write_pending`` returns, a record is in exactly one place that counts: its pending file, or the
+database, whenever the process is killed. A file leaves ``pending/`` only after the commit that holds it.
+
+    records/pending/<time>-<random>.jsonl   a header (count, SHA-256 of the rest), then one record a line
+    records/refused/                        damaged files, each with a .reason.txt beside it
+
+A look-up only writes, so nothing here imports duckdb: a caller hands its connection to ``drain``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairbrush.errors import RecordError
+from fairbrush.ledger.canonical import canonical_digest, canonical_json, parse_canonical
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+PENDING_SCHEMA = "fairbrush.pending/1"
+E12 = 10**12
+_SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One look-up. ``body`` is hashed and for ever; ``about`` (path, evidence, wording) is neither.
+
+    Both hold text and whole numbers only. ``body["identity"]`` is what the attribution_id is the digest of.
+    """
+
+    body: Mapping[str, Any]
+    about: Mapping[str, Any]
+    recorded_at: datetime
+
+    @property
+    def attribution_id(self) -> str:
+        return canonical_digest(self.body["identity"])
+
+    @property
+    def digest(self) -> str:
+        return canonical_digest(self.body)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """An answer that came again under a known id with another body; now in attribution_conflict."""
+
+    attribution_id: str
+    stored_digest: str
+    new_digest: str
+
+
+@dataclass(frozen=True)
+class RefusedFile:
+    """A pending file that is not what was written. ``file`` is where it lies now."""
+
+    file: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class DrainReport:
+    """``recorded``: new in the database; ``repeated``: there already; ``files``: what they came in."""
+
+    recorded: int = 0
+    repeated: int = 0
+    conflicts: tuple[Conflict, ...] = ()
+    refused: tuple[RefusedFile, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+def write_pending(folder: Path, records: Sequence[Record]) -> Path | None:
+    """One fsynced file of records in ``folder/pending``; once this returns they are acknowledged.
+
+    Returns the file, None for no records. Raises RecordError where it cannot be written.
+    """
+    if not records:
+        return None
+    lines = b"".join(_line(record) + b"\n" for record in records)
+    header = {
+        "schema": PENDING_SCHEMA,
+        "records": len(records),
+        "sha256": hashlib.sha256(lines).hexdigest(),
+    }
+    written_at = min(record.recorded_at for record in records).astimezone(UTC)
+    name = f"{written_at:%Y%m%dT%H%M%S%f}-{secrets.token_hex(8)}{_SUFFIX}"
+    pending = folder / "pending"
+    try:
+        if not pending.is_dir():
+            pending.mkdir(parents=True, exist_ok=True)
+            _fsync_folder(folder)
+        return _write_durably(pending / name, canonical_json(header) + b"\n" + lines)
+    except OSError as error:
+        raise RecordError(
+            f"{pending} cannot be written: {error.strerror or error}.",
+            next_step="Free space or correct permissions and ask again, or answer with --no-record.",
+        ) from error
+
+
+def pending_files(folder: Path) -> list[Path]:
+    """The files that wait in ``folder/pending``, oldest first."""
+    pending = folder / "pending"
+    if not pending.is_dir():
+        return []
+    return sorted(file for file in pending.iterdir() if _is_pending(file.name))
+
+
+def pending_count(folder: Path) -> int:
+    """How many files wait. Cheap: a look-up calls it each time."""
+    return len(pending_files(folder))
+
+
+def drain(connection: DuckDBPyConnection, folder: Path) -> DrainReport:
+    """Load all pending files in one transaction of ``connection``, then remove them.
+
+    Idempotent by attribution_id: the first record of an id stays; the same again is counted; another body
+    under the same id is a conflict, kept aside. A damaged file moves to ``folder/refused``.
+    """
+    connection.begin()
+    try:
+        report = load_pending(connection, folder)
+        connection.commit()
+    except BaseException:
+        # the first error is the one to see; a lost connection has nothing to roll back
+        with contextlib.suppress(Exception):
+            connection.rollback()
+        raise
+    discard_drained(report)
+    return report
+
+
+def load_pending(connection: DuckDBPyConnection, folder: Path) -> DrainReport:
+    """``drain`` within the caller's transaction; call ``discard_drained`` once that has committed."""
+    records, files, refused = _read_all(folder)
+    report = _insert(connection, records)
+    return replace(report, refused=tuple(refused), files=tuple(files))
+
+
+def discard_drained(report: DrainReport) -> None:
+    """Remove the files of a committed drain. Killed before or within, the next drain finds repeats."""
+    for file in report.files:
+        file.unlink(missing_ok=True)
+    for parent in {file.parent for file in report.files}:
+        _fsync_folder(parent)
+
+
+def _line(record: Record) -> bytes:
+    assert record.recorded_at.tzinfo is not None, "a time without a zone means another time elsewhere"
+    return canonical_json(
+        {
+            "attribution_id": record.attribution_id,
+            "digest": record.digest,
+            "recorded_at": record.recorded_at.astimezone(UTC).isoformat(timespec="microseconds"),
+            "body": record.body,
+            "about": record.about,
+        }
+    )
+
+
+def _is_pending(name: str) -> bool:
+    return name.endswith(_SUFFIX) and not name.startswith(".")
+
+
+def _write_durably(file: Path, content: bytes) -> Path:
+    """Under the final name the file is whole, or it is not there."""
+    unfinished = file.with_name(f".{file.name}.tmp")
+    try:
+        with unfinished.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise
+    _fsync_folder(file.parent)
+    return file
+
+
+def _fsync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder, and renames there are journalled
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read_all(folder: Path) -> tuple[list[_Row], list[Path], list[RefusedFile]]:
+    rows: list[_Row] = []
+    files: list[Path] = []
+    refused: list[RefusedFile] = []
+    for file in pending_files(folder):
+        try:
+            rows += _read_file(file.read_bytes())
+        except FileNotFoundError:
+            continue  # drained by another thread between the listing and here
+        except OSError as error:
+            # it may be readable next time: reported, but left where it is
+            refused.append(RefusedFile(file, f"cannot be read: {error.strerror or error}"))
+        except RecordError as error:
+            refused.append(_refuse(file, error.message, folder / "refused"))
+        else:
+            files.append(file)
+    return rows, files, refused
+
+
+def _refuse(file: Path, reason: str, refused: Path) -> RefusedFile:
+    """Move a damaged file aside; the reason first, so that no refused file is without one."""
+    try:
+        refused.mkdir(exist_ok=True)
+        (refused / f"{file.name}.reason.txt").write_text(f"{reason}\n", encoding="utf-8")
+        moved = file.replace(refused / file.name)
+        for parent in (refused, file.parent):
+            _fsync_folder(parent)
+    except OSError as error:
+        return RefusedFile(file, f"{reason} It could not be moved aside: {error.strerror or error}.")
+    return RefusedFile(moved, reason)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A checked record as the tables hold it."""
+
+    attribution_id: str
+    digest: str
+    recorded_at: datetime
+    body: str
+    about: str
+    attribution: tuple[Any, ...]
+    shares: list[tuple[Any, ...]]
+
+
+def _read_file(content: bytes) -> list[_Row]:
+    """The records of one pending file. Raises RecordError where anything is not as written."""
+    first, newline, lines = content.partition(b"\n")
+    header = parse_canonical(first) if newline else None
+    if not isinstance(header, dict) or header.get("schema") != PENDING_SCHEMA:
+        raise RecordError(f"The file has no {PENDING_SCHEMA} header.")
+    if hashlib.sha256(lines).hexdigest() != header.get("sha256"):
+        raise RecordError(f"The file is damaged: {len(lines)} bytes of records do not match their digest.")
+    rows = [_read_line(line) for line in lines.splitlines()]
+    if len(rows) != header.get("records"):
+        raise RecordError(f"The file holds {len(rows)} records, its header says {header.get('records')}.")
+    return rows
+
+
+def _read_line(line: bytes) -> _Row:
+    fields = parse_canonical(line)
+    try:
+        body = fields["body"]
+        text = canonical_json(body)
+        if hashlib.sha256(text).hexdigest() != fields["digest"]:
+            raise RecordError(f"The body of {fields['attribution_id']} does not match its digest.")
+        if canonical_digest(body["identity"]) != fields["attribution_id"]:
+            raise RecordError(f"{fields['attribution_id']} is not the digest of the record's identity.")
+        _check_shares(fields["attribution_id"], body)
+        recorded_at = datetime.fromisoformat(fields["recorded_at"]).astimezone(UTC).replace(tzinfo=None)
+        return _Row(
+            attribution_id=fields["attribution_id"],
+            digest=fields["digest"],
+            recorded_at=recorded_at,
+            body=text.decode(),
+            about=canonical_json(fields["about"]).decode(),
+            attribution=_attribution_columns(body, fields["about"]),
+            shares=[
+                _share_columns(fields["attribution_id"], rank, share)
+                for rank, share in enumerate(body["shares"], start=1)
+            ],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordError(f"A record lacks what a record has: {error!r}.") from error
+
+
+def _check_shares(attribution_id: str, body: Mapping[str, Any]) -> None:
+    """What the tables would refuse is refused here: one bad file must not keep the others from draining."""
+    shares = body["shares"]
+    integers = [body["model_share_e12"], body["unattributed_e12"], *(share["share_e12"] for share in shares)]
+    if not all(type(integer) is int and 0 <= integer <= E12 for integer in integers) or sum(integers) != E12:
+        raise RecordError(f"The shares of {attribution_id} do not sum to 10^12.")
+    if len({share["artist_id"] for share in shares}) != len(shares):
+        raise RecordError(f"{attribution_id} pays one artist twice.")
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise RecordError(f"A record's {name} is {value!r}, not text.")
+    return value
+
+
+def _optional_text(fields: Mapping[str, Any], name: str) -> str | None:
+    return None if fields.get(name) is None else _text(fields, name)
+
+
+def _attribution_columns(body: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The columns of ``attribution`` between the id and recorded_at, in the schema's order."""
+    identity, policy = body["identity"], body["policy"]
+    return (
+        _text(identity, "image_sha256"),
+        _optional_text(about, "path"),
+        _text(identity, "model_id"),
+        _text(identity, "encoder_id"),
+        _text(identity, "encoder_variant"),
+        _optional_text(about, "index_version"),
+        _text(identity, "index_manifest_digest"),
+        _text(identity, "eligibility_digest"),
+        _optional_text(identity, "calibration_id"),
+        _text(identity, "policy_digest"),
+        _text(identity["value_function"], "name"),
+        _text(policy, "b"),
+        _text(policy, "w"),
+        body["model_share_e12"],
+        body["unattributed_e12"],
+        _optional_text(about, "reason"),
+    )
+
+
+def _share_columns(attribution_id: str, rank: int, share: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        attribution_id,
+        _text(share, "artist_id"),
+        _text(share, "creator_id"),
+        _text(share, "payee_id"),
+        share["share_e12"],
+        float(share["phi"]),
+        float(share["similarity"]),
+        float(share["z"]),
+        rank,
+    )
+
+
+def _insert(connection: DuckDBPyConnection, rows: Sequence[_Row]) -> DrainReport:
+    known = _known_digests(connection, rows)
+    new: list[_Row] = []
+    conflicting: list[tuple[_Row, str]] = []
+    repeated = 0
+    for row in rows:
+        stored = known.get(row.attribution_id)
+        if stored is None:
+            known[row.attribution_id] = row.digest
+            new.append(row)
+        elif stored == row.digest:
+            repeated += 1
+        else:
+            conflicting.append((row, stored))
+    if new:
+        with connection.appender("attribution") as appender:
+            appender.append_rows(
+                (r.attribution_id, *r.attribution, r.recorded_at, r.body, r.digest, r.about) for r in new
+            )
+    if any(row.shares for row in new):
+        with connection.appender("attribution_share") as appender:
+            appender.append_rows(share for row in new for share in row.shares)
+    for row, stored in conflicting:
+        connection.execute(
+            "INSERT INTO attribution_conflict VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            [row.attribution_id, row.digest, stored, row.recorded_at, row.body, row.about],
+        )
+    return DrainReport(
+        recorded=len(new),
+        repeated=repeated,
+        conflicts=tuple(Conflict(row.attribution_id, stored, row.digest) for row, stored in conflicting),
+    )
+
+
+def _known_digests(connection: DuckDBPyConnection, rows: Sequence[_Row]) -> dict[str, str]:
+    """The digest of each of these ids that the database already holds."""
+    if not rows:
+        return {}
+    found = connection.execute(
+        "SELECT attribution_id, body_digest FROM attribution"
+        " WHERE attribution_id IN (SELECT unnest(?::TEXT[]))",
+        [sorted({row.attribution_id for row in rows})],
+    ).fetchall()
+    return dict(found)

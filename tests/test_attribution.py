@@ -1,0 +1,329 @@
+"""One image to shares: ids, exactness, eligibility, and the documented JSON, over a small real index."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from fake_records import create_tables
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fairbrush.attribution import (
+    EncoderFacts,
+    ImageFacts,
+    attribute_vector,
+    explain,
+    recompute,
+    to_json,
+    to_record,
+)
+from fairbrush.domain import Artist, Consent, Evidence, Hit
+from fairbrush.errors import AttributionError, GameError, PolicyError
+from fairbrush.game.shares import E12
+from fairbrush.ledger.canonical import parse_canonical
+from fairbrush.ledger.policy import Policy
+from fairbrush.ledger.records import drain, write_pending
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "attribution-schema.md"
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+CREDITED = {Consent.OPTED_IN, Consent.UNCLAIMED}
+
+
+@dataclass(frozen=True)
+class FakeNeighbours:
+    hits: list[Hit]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class FakeIndex:
+    """Real cosines to one unit centroid an artist. ``obeys``: whether it respects ``allowed``."""
+
+    centroids: dict[str, np.ndarray]
+    offset: float = 0.1
+    delta: float = 0.2
+    obeys: bool = True
+    version: str = "v0001"
+    manifest_digest: str = "ab" * 32
+    encoder_id: str = "mini"
+    variants: tuple[str, ...] = ("torch-fp32",)
+    space_id: str = "0123456789abcdef"
+    asked: list[int] = field(default_factory=list)
+
+    @property
+    def artist_ids(self):
+        return tuple(sorted(self.centroids))
+
+    def search(self, vector, *, k, allowed):
+        self.asked.append(k)
+        found = []
+        for artist_id, centroid in self.centroids.items():
+            if artist_id in allowed or not self.obeys:
+                similarity = float(centroid.astype(np.float64) @ vector.astype(np.float64))
+                found.append(Hit(artist_id, similarity, similarity - self.offset))
+        found.sort(key=lambda hit: (-hit.z, hit.artist_id))
+        return FakeNeighbours(found[:k], len(found) <= k or found[k].z <= self.delta)
+
+    def nearest_works(self, vector, artist_id, k):
+        return [Evidence(f"{artist_id}-work-{rank}", 0.9 - rank / 10) for rank in range(k)]
+
+
+@dataclass(frozen=True)
+class FakeEligibility:
+    artists: dict[str, Artist]
+    outside: frozenset[str] = frozenset()
+    digest: str = "cd" * 32
+
+    def may_be_credited(self, artist_id, model_id):
+        artist = self.artists.get(artist_id)
+        return artist is not None and artist.consent in CREDITED and artist_id not in self.outside
+
+    def eligible(self, model_id):
+        return sorted(a for a in self.artists if self.may_be_credited(a, model_id))
+
+
+def unit(*numbers) -> np.ndarray:
+    vector = np.array(numbers, np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def artist(artist_id, consent=Consent.UNCLAIMED) -> Artist:
+    return Artist(artist_id, artist_id.title(), f"creator-{artist_id}", f"payee-{artist_id}", consent)
+
+
+INDEX = FakeIndex({"ada": unit(1, 0, 0), "bo": unit(1, 1, 0), "cy": unit(0, 0, 1)})
+EVERYONE = FakeEligibility({name: artist(name) for name in INDEX.centroids})
+ENCODER = EncoderFacts("mini", "torch-fp32", "cpu")
+IMAGE = ImageFacts("12" * 32, Path("pictures/harbour.png"))
+BETWEEN = unit(3, 1, 0)  # nearest to ada, then bo; nothing of cy
+
+
+def attribute(vector=BETWEEN, image=IMAGE, **changed):
+    given_ = {"index": INDEX, "eligibility": EVERYONE, "encoder": ENCODER, "policy": Policy(),
+              "model_id": "sd-1.5"}  # fmt: skip
+    return attribute_vector(image, vector, **given_ | changed)
+
+
+def test_shares_are_the_airport_game_of_the_affinities():
+    """Worked by hand: z = cos - 0.1, gains over 0.2, then d_2/2 to both and d_1 to the first."""
+    ada, bo = 3 / 10**0.5 - 0.3, 4 / 20**0.5 - 0.3
+    answer = attribute()
+    assert [share.artist.artist_id for share in answer.artists] == ["ada", "bo"]
+    expected = np.array([ada - bo + bo / 2, bo / 2]) / ada
+    np.testing.assert_allclose([share.phi for share in answer.artists], expected, atol=1e-6)
+    np.testing.assert_allclose([share.share for share in answer.artists], expected / 2, atol=1e-6)
+    assert (answer.model_share, answer.unattributed) == (0.5, 0.0)
+    assert answer.certificate.exact
+    assert answer.game.eligible_count == 3
+    assert answer.runner_up.artist_id == "cy"
+
+
+def test_nobody_near_is_all_unattributed_and_says_why():
+    answer = attribute(unit(-1, -1, -1))
+    assert (answer.model_share, answer.unattributed, answer.artists) == (0.5, 0.5, ())
+    assert answer.reason == (
+        "No artist is near enough: the nearest has affinity -0.677, the threshold is 0.200."
+        " All of the style stays unattributed."
+    )
+    nobody = attribute(eligibility=FakeEligibility({}))
+    assert nobody.reason == "No artist in the index may be credited for images of sd-1.5."
+    assert nobody.unattributed_e12 == E12 // 2
+    assert attribute().reason is None
+
+
+def test_the_policy_decides_between_model_and_artists():
+    answer = attribute(policy=Policy(b="0.2", w="0.5"))
+    assert answer.model_share_e12 == 600_000_000_000
+    assert sum(share.share_e12 for share in answer.artists) == 400_000_000_000
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"image": replace(IMAGE, sha256="34" * 32)},
+        {"index": replace(INDEX, manifest_digest="ef" * 32)},
+        {"index": replace(INDEX, delta=0.21)},
+        {"index": replace(INDEX, variants=("onnx",)), "encoder": replace(ENCODER, variant="onnx")},
+        {"index": replace(INDEX, encoder_id="big"), "encoder": replace(ENCODER, encoder_id="big")},
+        {"eligibility": replace(EVERYONE, digest="01" * 32)},
+        {"policy": Policy(b="0.4")},
+        {"model_id": "mine"},
+        {"hint": "in the style of Ada"},
+    ],
+)
+def test_everything_an_answer_depends_on_changes_its_id(changed):
+    assert attribute(**changed).attribution_id != attribute().attribution_id
+
+
+def test_path_time_and_device_change_no_id_and_no_record():
+    again = attribute(image=replace(IMAGE, path=None), encoder=replace(ENCODER, device="cuda"))
+    assert again.attribution_id == attribute().attribution_id
+    later = to_record(again, now=NOON.replace(year=2027))
+    assert later.digest == to_record(attribute(), now=NOON).digest
+    assert later.attribution_id == again.attribution_id
+
+
+VECTORS = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=3).filter(lambda v: any(v)).map(
+    lambda v: unit(*v) if np.linalg.norm(v) > 1e-3 else unit(1, 2, 3)
+)  # fmt: skip
+
+
+@given(VECTORS, st.sampled_from(["0", "0.1", "0.5", "1"]), st.sampled_from(["0", "0.3", "1"]))
+@settings(max_examples=60, deadline=None)
+def test_a_record_gives_its_shares_again_bit_for_bit(vector, b, w):
+    answer = attribute(vector, policy=Policy(b=b, w=w))
+    record = to_record(answer, now=NOON)
+    shares = recompute(parse_canonical(json.dumps(record.body)))
+    assert shares.artists == tuple(share.share for share in answer.artists)
+    assert shares.artists_e12 == tuple(share.share_e12 for share in answer.artists)
+    assert (shares.model, shares.unattributed) == (answer.model_share, answer.unattributed)
+    assert answer.model_share_e12 + answer.unattributed_e12 + sum(shares.artists_e12) == E12
+    assert abs(answer.model_share + answer.unattributed + sum(shares.artists) - 1) <= 1e-12
+
+
+NAMES = [f"artist-{number:02d}" for number in range(12)]
+
+
+@given(
+    consents=st.lists(st.none() | st.sampled_from(list(Consent)), min_size=12, max_size=12),
+    outside=st.sets(st.sampled_from(NAMES)),
+    obeys=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=100, deadline=None)
+def test_who_may_not_be_credited_never_is_whatever_the_index_says(consents, outside, obeys, seed):
+    rows = np.random.default_rng(seed).standard_normal((12, 3)) + 1
+    index = replace(INDEX, centroids={n: unit(*r) for n, r in zip(NAMES, rows, strict=True)}, obeys=obeys)
+    registry = {n: artist(n, c) for n, c in zip(NAMES, consents, strict=True) if c is not None}
+    answer = attribute(unit(1, 1, 1), index=index, eligibility=FakeEligibility(registry, frozenset(outside)))
+    allowed = {n for n, a in registry.items() if a.consent in CREDITED and n not in outside}
+    credited = {share.artist.artist_id for share in answer.artists}
+    near = {n for n, c in index.centroids.items() if float(c @ unit(1, 1, 1)) - 0.1 > 0.2 + 1e-6}
+    assert credited <= allowed
+    assert allowed & near <= credited
+    assert {hit.artist_id for hit in answer.game.players} == credited
+    assert answer.runner_up is None or answer.runner_up.artist_id in allowed
+
+
+def test_the_index_is_asked_for_more_until_no_near_artist_is_missing():
+    rng = np.random.default_rng(1)
+    many = {f"artist-{n:03d}": unit(1, *(rng.random(2) * 0.2)) for n in range(100)}
+    index = replace(INDEX, centroids=many, asked=[])
+    registry = FakeEligibility({name: artist(name) for name in many})
+    answer = attribute(unit(1, 0, 0), index=index, eligibility=registry)
+    assert index.asked == [32, 64, 128]
+    assert len(answer.artists) == 100
+    assert [bool(share.evidence) for share in answer.artists] == [True] * 10 + [False] * 90
+
+
+def test_an_index_that_never_gives_all_is_refused():
+    class Stingy(FakeIndex):
+        def search(self, vector, *, k, allowed):
+            return FakeNeighbours([], complete=False)
+
+    with pytest.raises(AttributionError, match="does not give all of its 3 artists"):
+        attribute(index=Stingy(INDEX.centroids))
+
+
+def test_an_index_with_broken_numbers_is_refused():
+    class Twice(FakeIndex):
+        def search(self, vector, *, k, allowed):
+            return FakeNeighbours([Hit("ada", 0.9, 0.8), Hit("ada", 0.9, 0.8)], complete=True)
+
+    with pytest.raises(GameError, match="different id"):
+        attribute(index=Twice(INDEX.centroids))
+    with pytest.raises(GameError, match="finite"):
+        attribute(index=replace(INDEX, delta=float("-inf")))
+
+
+def test_an_encoder_that_is_not_the_indexs_is_refused():
+    with pytest.raises(AttributionError, match="built with encoder mini, the image embedded with big"):
+        attribute(encoder=replace(ENCODER, encoder_id="big"))
+    with pytest.raises(AttributionError, match="serves torch-fp32, not torch-bf16"):
+        attribute(encoder=replace(ENCODER, variant="torch-bf16"))
+
+
+def test_explanation_shows_coalitions_offsets_and_the_models_veto_value():
+    why = explain(attribute())
+    ada, bo = (hit.z - 0.2 for hit in why.players)
+    assert [worth.artist_ids for worth in why.coalitions] == [("ada",), ("bo",), ("ada", "bo")]
+    np.testing.assert_allclose([worth.explained for worth in why.coalitions], [1, bo / ada, 1], atol=1e-9)
+    np.testing.assert_allclose(why.offsets, [0.1, 0.1], atol=1e-9)
+    veto = ((ada - bo) / 2 + bo * 2 / 3) / ada
+    assert why.model_veto_share == pytest.approx(0.5 + 0.5 * veto, abs=1e-12)
+    nothing = explain(attribute(unit(-1, -1, -1)))
+    assert (nothing.coalitions, nothing.model_veto_share) == ((), 0.5)
+
+
+def test_a_record_of_another_algorithm_is_not_recomputed():
+    body = to_record(attribute(), now=NOON).body
+    other = {**body, "identity": {**body["identity"], "algorithm": "99"}}
+    with pytest.raises(AttributionError, match="algorithm 99"):
+        recompute(other)
+
+
+def test_names_and_paths_stay_out_of_the_hashed_body():
+    text = json.dumps(to_record(attribute(), now=NOON).body)
+    assert "harbour" not in text
+    assert '"Ada"' not in text
+    assert "work-0" not in text
+
+
+def test_a_real_record_drains_and_recomputes_from_the_database(tmp_path):
+    answer = attribute()
+    write_pending(tmp_path, [to_record(answer, now=NOON)])
+    with duckdb.connect() as connection:
+        create_tables(connection)
+        assert drain(connection, tmp_path).recorded == 1
+        [(body,)] = connection.execute("SELECT body::TEXT FROM attribution").fetchall()
+        rows = connection.execute(
+            "SELECT artist_id, share_e12, phi, similarity, z FROM attribution_share ORDER BY rank"
+        ).fetchall()
+    assert rows == [(s.artist.artist_id, s.share_e12, s.phi, s.similarity, s.z) for s in answer.artists]
+    assert recompute(parse_canonical(body)).artists_e12 == tuple(s.share_e12 for s in answer.artists)
+
+
+def rounded(content):
+    """Floats to 6 digits: a cosine's last bits are the machine's."""
+    if isinstance(content, dict):
+        return {key: rounded(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [rounded(value) for value in content]
+    return round(content, 6) if isinstance(content, float) else content
+
+
+def test_the_documented_example_is_what_comes_out_and_every_field_is_described():
+    document = DOCUMENT.read_text(encoding="utf-8")
+    example = json.loads(re.search(r"```json\n(.*?)```", document, re.DOTALL)[1])
+    answer = to_json(attribute())
+    for share in [*example["artists"], *answer["artists"]]:
+        share["share_e12"] = round(share["share_e12"], -6)
+    assert rounded(example) == rounded(answer)
+    described = set(re.findall(r"^\| `([a-z_0-9.]+)`", document, re.MULTILINE))
+    fields = set(answer) | {f"artists.{name}" for name in answer["artists"][0]}
+    fields |= {f"{name}.{key}" for name in ("image", "encoder", "certificate", "value_function")
+               for key in answer[name]}  # fmt: skip
+    assert described == fields - {"image", "encoder", "certificate", "value_function"}
+
+
+def test_an_attribution_imports_no_duckdb_torch_or_faiss():
+    code = (
+        "import sys, fairbrush.attribution;"
+        "print([m for m in ('duckdb', 'torch', 'faiss', 'open_clip') if m in sys.modules])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_policy_is_checked_before_any_image():
+    with pytest.raises(PolicyError):
+        attribute(policy=Policy(b="2"))
