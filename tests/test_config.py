@@ -97,7 +97,7 @@ def test_a_table_belongs_to_the_part_that_reads_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "said"),
     [
-        ("encodr = 'mini'", "encodr is not a setting. Known: batch, cache, device, encoder, max_bytes"),
+        ("encodr = 'mini'", "encodr is not a setting. Known: batch, cache, database_wait_s, device"),
         ("workspace = '/x'", "workspace is not a setting."),
         ("batch = 'many'", "batch must be a whole number, 0 or more, not 'many'."),
         ("batch = 2.5", "batch must be a whole number, 0 or more, not 2.5."),

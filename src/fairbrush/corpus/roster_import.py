@@ -102,10 +102,11 @@ class _Plan:
         self._creators, self._payees = _People("creator"), _People("payee")
         self._payee_of: dict[str, str] = {}
         self._creator_keys: dict[str, str] = {}
+        self._payee_keys: dict[str, str] = {}
         for creator in list_creators(store):
             self._note_creator(creator.creator.creator_id, creator.creator.name, creator.creator.payee_id)
         for payee in list_payees(store):
-            self._payees.add(payee.payee.name, payee.payee.payee_id)
+            self._note_payee(payee.payee.payee_id, payee.payee.name)
         self._models = {model.model_id.casefold(): model.model_id for model in list_models(store)}
         self._known = rosters(store)
         self._payee_said: dict[str, int] = {}  # creator id -> line that named its payee
@@ -128,7 +129,7 @@ class _Plan:
                 "Use: fairbrush artist consent, if the artist says so."
             )
         creator_id = self._creator_for(row, entry)
-        payee_id = None if row.payee is None else self._payees.find(row.payee)
+        payee_id = self._payee_for(row, creator_id)
         self._check_one_payee(row, creator_id, payee_id)
         # nothing above changes the plan, nothing below refuses
         if entry is None:
@@ -165,6 +166,16 @@ class _Plan:
         if current is not None and self._creator_keys.get(current) == name_key(row.creator):
             return current
         return self._creators.find(row.creator)
+
+    def _payee_for(self, row: RosterRow, creator_id: str | None) -> str | None:
+        """The id of the payee the row names; None: not named, or to be made."""
+        if row.payee is None:
+            return None
+        current = None if creator_id is None else self._payee_of[creator_id]
+        # the one it has already, though others may bear the name
+        if current is not None and self._payee_keys.get(current) == name_key(row.payee):
+            return current
+        return self._payees.find(row.payee)
 
     def _check_one_payee(self, row: RosterRow, creator_id: str | None, payee_id: str | None) -> None:
         if row.payee is None or creator_id is None or creator_id not in self._payee_said:
@@ -213,7 +224,7 @@ class _Plan:
         return RowOutcome(row.line, row.name, status, artist.artist_id, ", ".join(changes))
 
     def _make_creator(self, name: str, row: RosterRow) -> str:
-        payee_id = self._payee_id(row.payee) if row.payee else self._make_payee(name)
+        payee_id = self._payee_for(row, None) or self._make_payee(row.payee or name)
         creator_id = self._new_id()
         self._new["creator"].append((creator_id, name, payee_id, self._now))
         self._note_creator(creator_id, name, payee_id)
@@ -225,21 +236,22 @@ class _Plan:
         """Point an existing creator at the payee the row names; True where that changed."""
         if row.payee is None:
             return False
-        payee_id = self._payee_id(row.payee)
+        payee_id = self._payee_for(row, creator_id) or self._make_payee(row.payee)
         self._payee_said.setdefault(creator_id, row.line)
         if self._payee_of[creator_id] == payee_id:
             return False
         self._payee_of[creator_id] = self._repaid[creator_id] = payee_id
         return True
 
-    def _payee_id(self, name: str) -> str:
-        return self._payees.find(name) or self._make_payee(name)
-
     def _make_payee(self, name: str) -> str:
         payee_id = self._new_id()
-        self._payees.add(name, payee_id)
+        self._note_payee(payee_id, name)
         self._new["payee"].append((payee_id, name, self._now))
         return payee_id
+
+    def _note_payee(self, payee_id: str, name: str) -> None:
+        self._payees.add(name, payee_id)
+        self._payee_keys[payee_id] = name_key(name)
 
     def _note_creator(self, creator_id: str, name: str, payee_id: str) -> None:
         self._creators.add(name, creator_id)
