@@ -85,9 +85,7 @@ def _answer_all(
             answers.append(answer)
     except (KeyboardInterrupt, FairbrushError):
         if answers:
-            say(
-                f"{len(answers)} of {len(found.images)} images are answered and recorded."
-            )
+            say(f"{len(answers)} of {len(found.images)} images are answered and recorded.")
         raise
     failures = [{"path": str(r.path), "reason": str(r.reason), "detail": r.detail} for r in found.refusals]
     failures += [
@@ -168,9 +166,7 @@ def _drain_if_due(workspace: Path, *, many: bool) -> None:
     for refused in drained.refused:
         say(f"refused record: {refused.file}: {refused.reason}")
     for conflict in drained.conflicts:
-        say(
-            f"conflict: {conflict.attribution_id} was recorded with other numbers before, which stay."
-        )
+        say(f"conflict: {conflict.attribution_id} was recorded with other numbers before, which stay.")
 
 
 def _document(attribution: Attribution, *, explain: bool) -> dict[str, Any]:
