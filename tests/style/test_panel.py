@@ -101,7 +101,8 @@ def test_a_file_outside_the_hands_folders_is_refused(tmp_path: Path) -> None:
 
 def test_bundled_panel_names_each_files_hand_and_digest() -> None:
     panel = bundled_panel()
-    assert len(panel.works) == 389
-    assert len({work.hand for work in panel.works}) == 145
+    assert len(panel.works) >= 300
+    assert {work.path for work in panel.works} == set(panel.source.glob("*.webp"))
+    assert len({work.hand for work in panel.works}) > 100
     for work in panel.works[::40]:
         assert hashlib.sha256(work.path.read_bytes()).hexdigest() == work.sha256
