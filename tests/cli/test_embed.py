@@ -190,7 +190,7 @@ raise SystemExit("offline: " + os.environ.get("HF_HUB_OFFLINE", "no"))
 """
 
 
-@pytest.mark.parametrize(("flags", "offline"), [([], "1"), (["--allow-download"], "no")])
+@pytest.mark.parametrize(("flags", "offline"), [([], "1"), (["--allow-download"], "0")])
 def test_hubs_are_offline_unless_a_download_is_allowed(
     fairbrush: Fairbrush, art: list[Path], tmp_path: Path, flags: list[str], offline: str
 ) -> None:
