@@ -220,3 +220,14 @@ def test_prune_refuses_an_encoder_the_cache_does_not_hold(
     assert ran.stderr.startswith("fairbrush: The cache holds no vectors of an encoder 'mini'.\n  next: ")
     assert MINI.encoder_id in ran.stderr
     assert rows_in(filled) == 6
+
+
+def test_prune_takes_a_variant_with_its_encoder_alone(fairbrush: Fairbrush, filled: Path) -> None:
+    prune = ("cache", "prune", "--cache", filled, "--variant", "onnx-float32")
+    ran = fairbrush(*prune, "--keep", MINI.encoder_id)  # would drop what is to be kept
+    assert (ran.code, ran.stdout) == (2, b"")
+    assert ran.stderr.startswith(
+        "fairbrush: --variant was given without --encoder.\n  next: Name the encoder"
+    )
+    assert rows_in(filled) == 6
+    assert fairbrush(*prune, "--encoder", CLIP.encoder_id, "--json").json["rows_dropped"] == 2

@@ -136,6 +136,11 @@ def prune(
             "Nothing was named to drop.",
             next_step="Use --encoder ID, --keep ID or --damaged; fairbrush cache info lists the ids.",
         )
+    if variant and not encoder:
+        raise ConfigError(
+            "--variant was given without --encoder.",
+            next_step="Name the encoder as well; fairbrush cache info lists the ids.",
+        )
     folder = _folder(context, cache)
     # readonly first: to prune a cache that is not there must not make one
     with EmbeddingCache.open(folder, readonly=True), EmbeddingCache.open(folder) as opened:
