@@ -184,7 +184,7 @@ def test_an_absent_cache_cannot_be_looked_at(fairbrush: Fairbrush, cache: Path, 
     assert (ran.code, ran.stdout) == (2, b"")
     assert ran.stderr.splitlines() == [
         f"fairbrush: There is no embedding cache in {cache}.",
-        "  next: Fill it first: fairbrush embed IMAGES.",
+        f"  next: Fill it first: fairbrush embed IMAGES --cache {cache}",
     ]
     assert not cache.exists()
 

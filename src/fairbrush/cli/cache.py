@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,6 +81,7 @@ def verify(
 ) -> None:
     """Check every vector against its checksum."""
     from fairbrush.embedding.cache import DamagedRow, EmbeddingCache
+    from fairbrush.embedding.cache_file import cache_option
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     folder = _folder(context, cache)
@@ -102,7 +102,7 @@ def verify(
         say(f"structure: {problem}")
     say(f"{result.rows_checked} vectors checked, {len(damaged)} damaged.")
     if not result.is_sound:
-        prune_damaged = f"fairbrush cache prune --damaged --cache {shlex.quote(str(folder))}"
+        prune_damaged = f"fairbrush cache prune --damaged {cache_option(folder)}"
         remedy = f"delete the folder {folder}" if result.structure else prune_damaged
         say(f"  next: {remedy}; the vectors are computed again when they are asked for.")
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)

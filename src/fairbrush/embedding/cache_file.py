@@ -6,6 +6,7 @@ Layout: LMDB 0.9, data version 1, 64-bit, as in ``mdb.c`` (MDB_page, MDB_meta).
 """
 
 import os
+import shlex
 import struct
 import sys
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ def delete_step(folder: Path) -> str:
         f"Delete the folder {folder} and run the command again: "
         "its vectors will be recomputed, nothing else is lost."
     )
+
+
+def cache_option(folder: Path) -> str:
+    """How a next step names this cache on the command line.
+
+    >>> cache_option(Path("my vectors"))
+    "--cache 'my vectors'"
+    """
+    return f"--cache {shlex.quote(str(folder))}"
 
 
 def check_before_mapping(data_file: Path) -> None:
