@@ -147,8 +147,9 @@ def test_a_damaged_row_is_computed_again_and_replaced(
     fairbrush: Fairbrush, filled: Path, art: list[Path]
 ) -> None:
     damage_a_row(filled, art[0])
-    again = fairbrush("embed", "art", "--cache", filled, "--json").json["images"]
-    assert [row["status"] for row in again] == ["new", "cached", "cached", "cached"]
+    ran = fairbrush("embed", "art", "--cache", filled, "--json")
+    assert [row["status"] for row in ran.json["images"]] == ["new", "cached", "cached", "cached"]
+    assert ran.stderr == f"The cache {filled} held damaged vectors of these images: computed again.\n"
     assert fairbrush("cache", "verify", "--cache", filled).code == 0
 
 
