@@ -17,8 +17,6 @@ from typing import Any
 from fairbrush.errors import ConfigError
 
 CONFIG_NAME = "fairbrush.toml"
-# Variables of this prefix that are no settings: where the workspace lies.
-NOT_SETTINGS = {"FAIRBRUSH_WORKSPACE"}
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,11 @@ def load_settings(
             # a relative path in the file means the same from wherever the command is run
             settings = replace(settings, cache=folder / settings.cache)
     known = {f"FAIRBRUSH_{field.name.upper()}": field.name for field in fields(Settings)}
-    unknown = sorted(v for v in environ if v.startswith("FAIRBRUSH_") and v not in {*known, *NOT_SETTINGS})
+    unknown = sorted(v for v in environ if v.startswith("FAIRBRUSH_") and v not in known)
     if unknown:
         raise ConfigError(
             f"{unknown[0]} is not a variable fairbrush reads.",
-            next_step=f"Known: {', '.join(sorted(set(known) | NOT_SETTINGS))}.",
+            next_step=f"Known: {', '.join(sorted(known))}.",
         )
     from_environment = {
         name: environ[variable]
