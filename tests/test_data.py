@@ -56,7 +56,7 @@ def test_the_panel_has_300_works_by_hands_that_are_not_in_the_gallery():
     assert not {work["artist"] for work in works("panel")} & {work["artist"] for work in works("gallery")}
 
 
-def test_no_work_of_the_gallery_or_panel_nearly_repeats_another():
+def test_no_work_nearly_repeats_another_of_its_own_collection():
     pytest.importorskip("resvg_py", reason="scripts/clipart.py needs the dev extra")
     from clipart import distinct
 
