@@ -108,6 +108,7 @@ def test_a_table_belongs_to_the_part_that_reads_it(tmp_path: Path) -> None:
         ("timeout_s = inf", "timeout_s must be a number, 0 or more, not inf."),
         ("encoder = 3", "encoder must be text, not 3."),
         ("cache = 3", "cache must be a path, not 3."),
+        ("cache = ''", "cache must be a path, not ''."),
         ("cache = '~nobody-of-this-name/x'", "~nobody-of-this-name/x: "),
         ("[encoder]\nname = 'mini'", "encoder must be text, not {'name': 'mini'}."),
         ("batch = = 1", "cannot be read: Invalid value (at line 1, column 9)."),

@@ -135,7 +135,7 @@ def _overlay(settings: Settings, values: Mapping[str, Any], *, source: str) -> S
 def _convert(name: str, value: Any, kind: str, *, source: str) -> Any:
     wanted = {"str": str, "int": int, "float": float}.get(kind, Path)
     is_whole = isinstance(value, int) and not isinstance(value, bool)
-    usable = isinstance(value, str) or (wanted in (int, float) and is_whole)
+    usable = (isinstance(value, str) and value != "") or (wanted in (int, float) and is_whole)
     usable = usable or (wanted is float and isinstance(value, float))
     try:
         converted = wanted(value) if usable else None
