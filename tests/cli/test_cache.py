@@ -173,9 +173,12 @@ def test_a_ruined_file_cannot_be_used_until_deleted(
     assert (ran.code, ran.stdout) == (2, b"")
     said, next_said = ran.stderr.splitlines()
     assert said.startswith(f"fairbrush: The embedding cache's file {file} is damaged: ")
-    assert next_said.startswith(f"  next: Delete the folder {filled} and run the command again: ")
+    assert next_said.startswith(
+        f"  next: Delete data.mdb and lock.mdb in {filled} and run the command again: "
+    )
     assert file.read_bytes() == ruined  # never repaired silently
-    shutil.rmtree(filled)
+    for name in ("data.mdb", "lock.mdb"):
+        (filled / name).unlink()
     assert fairbrush("embed", "art", "--cache", filled, "--json").json["counts"]["new"] == 4
 
 

@@ -514,7 +514,7 @@ for readonly in (False, True):
     assert writing == reading
     message, next_step = reading.split(" | ")
     assert str(tmp_path / "data.mdb") in message
-    assert f"Delete the folder {tmp_path}" in next_step
+    assert f"Delete data.mdb and lock.mdb in {tmp_path}" in next_step
     assert "nothing else is lost" in next_step
     assert (tmp_path / "data.mdb").read_bytes() == before  # refused, never repaired silently
 
@@ -562,7 +562,7 @@ with EmbeddingCache.open(Path(argv[0])) as cache:
 """
     structure, error = run(code, tmp_path).splitlines()
     assert "overflow" in structure
-    assert f"Delete the folder {tmp_path}" in error
+    assert f"Delete data.mdb and lock.mdb in {tmp_path}" in error
 
 
 # ---- a full disk

@@ -103,7 +103,7 @@ def verify(
     say(f"{result.rows_checked} vectors checked, {len(damaged)} damaged.")
     if not result.is_sound:
         prune_damaged = f"fairbrush cache prune --damaged {cache_option(folder)}"
-        remedy = f"delete the folder {folder}" if result.structure else prune_damaged
+        remedy = f"delete data.mdb and lock.mdb in {folder}" if result.structure else prune_damaged
         say(f"  next: {remedy}; the vectors are computed again when they are asked for.")
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 

@@ -7,7 +7,7 @@ only. The first vector stored wins: a sound row is never overwritten, so an answ
 A batch is durable when ``put_many`` returns, and wholly absent when the process dies before. Many processes
 may read while one writes; a second writer waits. Rows that are dropped leave room in the file for later ones;
 the file itself never shrinks, because rewriting it under other processes is not safe: to get the disk space
-back, or to wipe the bytes of forgotten images, delete the folder.
+back, or to wipe the bytes of forgotten images, delete its files.
 """
 
 import shlex
@@ -238,7 +238,7 @@ class EmbeddingCache:
     def forget(self, sha256s: Iterable[str]) -> int:
         """Drop every encoder's rows of these images; returns how many rows there were.
 
-        Their bytes stay in unused pages until new rows fill those; delete the folder to wipe them.
+        Their bytes stay in unused pages until new rows fill those; delete its files to wipe them.
         """
         self._assert_writable()
         spaces = list(_records(self._environment))

@@ -35,10 +35,10 @@ class _Meta:
 
 
 def delete_step(folder: Path) -> str:
-    """The way out of a cache that cannot be trusted."""
+    """The way out of a cache that cannot be trusted; the folder may hold other things of the user's."""
     return (
-        f"Delete the folder {folder} and run the command again: "
-        "its vectors will be recomputed, nothing else is lost."
+        f"Delete data.mdb and lock.mdb in {folder} and run the command again: "
+        "the vectors will be recomputed, nothing else is lost."
     )
 
 
