@@ -3,7 +3,7 @@
 Enters: ``--openclipart DIR`` (see clipart.py for how to get it). Leaves under ``src/fairbrush/data``:
     gallery/references/<Artist>/*.webp   what an index is built from
     gallery/queries/<Artist>/*.webp      works of the same artists that no index has seen
-    panel/*.webp                         works by other hands: the frozen background (see docs/method.md)
+    panel/*.webp                         works by other hands: what the style space is fitted on
     gallery/manifest.json, panel/manifest.json   licence and provenance of every file
 Every drawing is public domain by its own metadata. Deterministic: the same package gives the same bytes.
 """
@@ -176,9 +176,14 @@ def build_gallery(works_of: dict[str, list[tuple[Drawing, Image.Image]]], out: P
     write_manifest(out, entries, "fairbrush gallery: public-domain clip art, 256 px")
 
 
-def build_panel(works_of: dict[str, list[tuple[Drawing, Image.Image]]], out: Path) -> None:
+def build_panel(
+    works_of: dict[str, list[tuple[Drawing, Image.Image]]],
+    gallery: dict[str, list[tuple[Drawing, Image.Image]]],
+    out: Path,
+) -> None:
     entries = []
-    alone = without_repeats(works_of, turned=True)
+    # the style space must not be fitted on copies of the works it is measured on
+    alone = without_repeats({**gallery, **works_of}, turned=True)
     for artist, works in works_of.items():
         chosen = [work for work in works if work[0].path in alone][:PANEL_WORKS_PER_HAND]
         if len(chosen) < 2:
@@ -216,7 +221,7 @@ def main() -> None:
     for part in ("gallery", "panel"):
         shutil.rmtree(args.out / part, ignore_errors=True)
     build_gallery(roles.gallery, args.out / "gallery")
-    build_panel(roles.panel, args.out / "panel")
+    build_panel(roles.panel, roles.gallery, args.out / "panel")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,6 @@ from typing import Any
 from fairbrush.errors import ConfigError
 
 CONFIG_NAME = "fairbrush.toml"
-# Variables of this prefix that are no settings: where the workspace lies.
-NOT_SETTINGS = {"FAIRBRUSH_WORKSPACE"}
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,12 @@ def load_settings(
             # a relative path in the file means the same from wherever the command is run
             settings = replace(settings, cache=folder / settings.cache)
     known = {f"FAIRBRUSH_{name.upper()}": name for name in _simple_settings()}
-    unknown = sorted(v for v in environ if v.startswith("FAIRBRUSH_") and v not in {*known, *NOT_SETTINGS})
+    readable = {*known, "FAIRBRUSH_WORKSPACE"}
+    unknown = sorted(v for v in environ if v.startswith("FAIRBRUSH_") and v not in readable)
     if unknown:
         raise ConfigError(
             f"{unknown[0]} is not a variable fairbrush reads.",
-            next_step=f"Known: {', '.join(sorted(set(known) | NOT_SETTINGS))}.",
+            next_step=f"Known: {', '.join(sorted(readable))}.",
         )
     from_environment = {
         name: environ[variable]
@@ -148,7 +147,7 @@ def _simple_settings() -> dict[str, str]:
 def _convert(name: str, value: Any, kind: str, *, source: str) -> Any:
     wanted = {"str": str, "int": int, "float": float}.get(kind, Path)
     is_whole = isinstance(value, int) and not isinstance(value, bool)
-    usable = isinstance(value, str) or (wanted in (int, float) and is_whole)
+    usable = (isinstance(value, str) and value != "") or (wanted in (int, float) and is_whole)
     usable = usable or (wanted is float and isinstance(value, float))
     try:
         converted = wanted(value) if usable else None

@@ -166,12 +166,14 @@ def test_a_cache_that_is_a_file_cannot_run(fairbrush: Fairbrush, cache: Path, ar
         (["--jsn"], "No such option: --jsn", "embed --help shows"),
         (["--output", "no/such/answer.txt"], "its folder does not exist.", "Choose another --output."),
         (["--output", "art"], "art cannot be written: it is a folder.", "Choose another --output."),
+        (["-o", "art/1.webp"], "art/1.webp cannot be written: it is named like an image.", "Choose another"),
         (["--cache=~nobody-of-this-name/x"], "~nobody-of-this-name/x: ", "Write the whole path"),
     ],
 )
 def test_a_wrong_option_cannot_run(
     fairbrush: Fairbrush, cache: Path, art: list[Path], arguments: list[str], message: str, next_step: str
 ) -> None:
+    before = art[0].read_bytes()
     ran = fairbrush("embed", "art", "--cache", cache, *arguments)
     assert (ran.code, ran.stdout) == (2, b"")
     said, next_said = ran.stderr.splitlines()
@@ -180,6 +182,7 @@ def test_a_wrong_option_cannot_run(
     assert next_said.startswith("  next: ")
     assert next_step in next_said
     assert not cache.exists()
+    assert art[0].read_bytes() == before
 
 
 def test_an_unknown_model_names_its_neighbours(fairbrush: Fairbrush, cache: Path, art: list[Path]) -> None:

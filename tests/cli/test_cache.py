@@ -147,8 +147,9 @@ def test_a_damaged_row_is_computed_again_and_replaced(
     fairbrush: Fairbrush, filled: Path, art: list[Path]
 ) -> None:
     damage_a_row(filled, art[0])
-    again = fairbrush("embed", "art", "--cache", filled, "--json").json["images"]
-    assert [row["status"] for row in again] == ["new", "cached", "cached", "cached"]
+    ran = fairbrush("embed", "art", "--cache", filled, "--json")
+    assert [row["status"] for row in ran.json["images"]] == ["new", "cached", "cached", "cached"]
+    assert ran.stderr == f"The cache {filled} held damaged vectors of these images: computed again.\n"
     assert fairbrush("cache", "verify", "--cache", filled).code == 0
 
 
@@ -172,9 +173,12 @@ def test_a_ruined_file_cannot_be_used_until_deleted(
     assert (ran.code, ran.stdout) == (2, b"")
     said, next_said = ran.stderr.splitlines()
     assert said.startswith(f"fairbrush: The embedding cache's file {file} is damaged: ")
-    assert next_said.startswith(f"  next: Delete the folder {filled} and run the command again: ")
+    assert next_said.startswith(
+        f"  next: Delete data.mdb and lock.mdb in {filled} and run the command again: "
+    )
     assert file.read_bytes() == ruined  # never repaired silently
-    shutil.rmtree(filled)
+    for name in ("data.mdb", "lock.mdb"):
+        (filled / name).unlink()
     assert fairbrush("embed", "art", "--cache", filled, "--json").json["counts"]["new"] == 4
 
 
@@ -184,7 +188,7 @@ def test_an_absent_cache_cannot_be_looked_at(fairbrush: Fairbrush, cache: Path, 
     assert (ran.code, ran.stdout) == (2, b"")
     assert ran.stderr.splitlines() == [
         f"fairbrush: There is no embedding cache in {cache}.",
-        "  next: Fill it first: fairbrush embed IMAGES.",
+        f"  next: Fill it first: fairbrush embed IMAGES --cache {cache}",
     ]
     assert not cache.exists()
 
@@ -220,3 +224,14 @@ def test_prune_refuses_an_encoder_the_cache_does_not_hold(
     assert ran.stderr.startswith("fairbrush: The cache holds no vectors of an encoder 'mini'.\n  next: ")
     assert MINI.encoder_id in ran.stderr
     assert rows_in(filled) == 6
+
+
+def test_prune_takes_a_variant_with_its_encoder_alone(fairbrush: Fairbrush, filled: Path) -> None:
+    prune = ("cache", "prune", "--cache", filled, "--variant", "onnx-float32")
+    ran = fairbrush(*prune, "--keep", MINI.encoder_id)  # would drop what is to be kept
+    assert (ran.code, ran.stdout) == (2, b"")
+    assert ran.stderr.startswith(
+        "fairbrush: --variant was given without --encoder.\n  next: Name the encoder"
+    )
+    assert rows_in(filled) == 6
+    assert fairbrush(*prune, "--encoder", CLIP.encoder_id, "--json").json["rows_dropped"] == 2

@@ -171,6 +171,19 @@ def test_an_answer_that_cannot_be_written_is_said(
     assert "  next: Choose another --output and run again: what was done is kept." in ran.stderr
 
 
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_closed_stream_stops_nothing_and_spoils_no_cache(
+    fairbrush: Fairbrush, cache: Path, art: list[Path], closed: int
+) -> None:
+    (art[0].parent / "broken.png").write_bytes(b"")  # something to tell stderr
+    ran = fairbrush("embed", "art", "--cache", cache, "--json", preexec_fn=lambda: os.close(closed))
+    assert ran.code == 1
+    assert (ran.stdout == b"") == (closed == 1)
+    assert (ran.stderr == "") == (closed == 2)
+    verified = fairbrush("cache", "verify", "--cache", cache, "--json").json
+    assert (verified["sound"], verified["rows_checked"]) == (True, 4)
+
+
 # Without a process
 
 

@@ -322,6 +322,17 @@ def test_srgb_profile_changes_nothing() -> None:
     np.testing.assert_array_equal(decode(file_bytes(source, icc_profile=profile)).pixels, np.asarray(source))
 
 
+def test_a_linear_profile_that_calls_itself_srgb_is_converted() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    tag = next(at for at in range(132, 400, 12) if profile[at : at + 4] == b"rTRC")
+    (curve,) = struct.unpack_from(">I", profile, tag + 4)  # shared by the three channels
+    linear = profile[:curve] + b"curv".ljust(16, b"\0") + profile[curve + 16 :]
+    assert "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(linear)))
+    # a quarter of the light is 137 of 255 in sRGB (IEC 61966-2-1)
+    content = file_bytes(Image.new("RGB", (4, 4), (64, 64, 64)), icc_profile=linear)
+    np.testing.assert_allclose(colour(content), (137, 137, 137), atol=1)
+
+
 @pytest.mark.parametrize("profile", [b"not a profile", b"\0" * 200, swapped_profile()[:300]])
 def test_broken_profile_is_ignored(profile: bytes) -> None:
     assert colour(file_bytes(Image.new("RGB", (4, 4), RED), icc_profile=profile)) == RED

@@ -216,7 +216,7 @@ def test_the_size_limit_names_the_folder_and_the_next_step_and_keeps_what_was_do
         space.put_many(batch(range(100)))
         with pytest.raises(CacheFullError, match=str(tmp_path)) as full:
             space.put_many(batch(range(100, 400)))
-        assert "fairbrush cache prune" in str(full.value)
+        assert f"fairbrush cache prune --encoder ID --cache {tmp_path} " in str(full.value)
         assert space.missing(list(batch(range(100)))) == []
         assert len(space.missing(list(batch(range(100, 400))))) == 300
         assert cache.verify().is_sound
@@ -458,7 +458,7 @@ def test_a_damaged_record_names_the_way_out_and_put_writes_it_anew(tmp_path: Pat
     file.write_bytes(file.read_bytes().replace(b'"variant": "torch', b'"variant": "tarch'))
     with EmbeddingCache.open(tmp_path) as cache:
         assert not cache.verify().is_sound
-        with pytest.raises(CacheDamagedError, match="fairbrush cache prune --damaged"):
+        with pytest.raises(CacheDamagedError, match=f"cache prune --damaged --cache {tmp_path}$"):
             cache.info()
         np.testing.assert_array_equal(cache.space(ENCODER, VARIANT).get(image(1)), vector(1))
         assert cache.prune(damaged=True).rows_dropped == 2
@@ -514,7 +514,7 @@ for readonly in (False, True):
     assert writing == reading
     message, next_step = reading.split(" | ")
     assert str(tmp_path / "data.mdb") in message
-    assert f"Delete the folder {tmp_path}" in next_step
+    assert f"Delete data.mdb and lock.mdb in {tmp_path}" in next_step
     assert "nothing else is lost" in next_step
     assert (tmp_path / "data.mdb").read_bytes() == before  # refused, never repaired silently
 
@@ -562,7 +562,7 @@ with EmbeddingCache.open(Path(argv[0])) as cache:
 """
     structure, error = run(code, tmp_path).splitlines()
     assert "overflow" in structure
-    assert f"Delete the folder {tmp_path}" in error
+    assert f"Delete data.mdb and lock.mdb in {tmp_path}" in error
 
 
 # ---- a full disk

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,6 +81,7 @@ def verify(
 ) -> None:
     """Check every vector against its checksum."""
     from fairbrush.embedding.cache import DamagedRow, EmbeddingCache
+    from fairbrush.embedding.cache_file import cache_option
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     folder = _folder(context, cache)
@@ -102,8 +102,8 @@ def verify(
         say(f"structure: {problem}")
     say(f"{result.rows_checked} vectors checked, {len(damaged)} damaged.")
     if not result.is_sound:
-        prune_damaged = f"fairbrush cache prune --damaged --cache {shlex.quote(str(folder))}"
-        remedy = f"delete the folder {folder}" if result.structure else prune_damaged
+        prune_damaged = f"fairbrush cache prune --damaged {cache_option(folder)}"
+        remedy = f"delete data.mdb and lock.mdb in {folder}" if result.structure else prune_damaged
         say(f"  next: {remedy}; the vectors are computed again when they are asked for.")
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 
@@ -135,6 +135,11 @@ def prune(
         raise ConfigError(
             "Nothing was named to drop.",
             next_step="Use --encoder ID, --keep ID or --damaged; fairbrush cache info lists the ids.",
+        )
+    if variant and not encoder:
+        raise ConfigError(
+            "--variant was given without --encoder.",
+            next_step="Name the encoder as well; fairbrush cache info lists the ids.",
         )
     folder = _folder(context, cache)
     # readonly first: to prune a cache that is not there must not make one

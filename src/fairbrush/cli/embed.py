@@ -106,6 +106,8 @@ def _embed(
                 )
                 raise
         elapsed_s = time.monotonic() - started
+        if session.space.damaged_reads:
+            say(f"The cache {session.cache_folder} held damaged vectors of these images: computed again.")
         _answer(
             _in_input_order(outcomes, paths, found.images),
             session.encoder,

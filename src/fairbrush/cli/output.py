@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fairbrush.corpus.images import IMAGE_EXTENSIONS
 from fairbrush.errors import ConfigError, ExitCode
 
 Row = Mapping[str, Any]
@@ -60,10 +61,18 @@ def choose_format(
         raise ConfigError(
             "Parquet is not text for a terminal.", next_step="Add --output FILE, or redirect stdout."
         )
-    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
-        what = "it is a folder" if output.is_dir() else "its folder does not exist"
-        raise ConfigError(f"{output} cannot be written: {what}.", next_step="Choose another --output.")
+    if output is not None and (problem := _output_problem(output)):
+        raise ConfigError(f"{output} cannot be written: {problem}.", next_step="Choose another --output.")
     return chosen
+
+
+def _output_problem(output: Path) -> str | None:
+    if output.is_dir():
+        return "it is a folder"
+    if not output.absolute().parent.is_dir():
+        return "its folder does not exist"
+    # ``-o *.png`` would take the first image for the answer's place
+    return "it is named like an image" if output.suffix.lower() in IMAGE_EXTENSIONS else None
 
 
 def emit(

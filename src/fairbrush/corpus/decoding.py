@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PIL import (
     BmpImagePlugin,
@@ -39,6 +40,9 @@ from PIL.ExifTags import Base as ExifTag
 from fairbrush.corpus.containers import ImageFormat, check_complete, sniff_format, webp_canvas
 from fairbrush.corpus.images import ImageLimits, RefusalReason
 from fairbrush.errors import ImageRefusedError
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 # Importing these registers them; asked for a format it lacks, Pillow would import all forty.
 _PLUGINS = (
@@ -254,18 +258,29 @@ def _convert_profile(image: Image.Image, icc_profile: bytes) -> Image.Image | No
 
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
-        is_srgb = "srgb" in ImageCms.getProfileDescription(profile).lower()
-        if is_srgb or _PROFILE_MODES.get(profile.profile.xcolor_space.strip()) != image.mode:
+        if _PROFILE_MODES.get(profile.profile.xcolor_space.strip()) != image.mode:
             return None
-        return ImageCms.profileToProfile(
-            image,
+        transform = ImageCms.buildTransform(
             profile,
             ImageCms.createProfile("sRGB"),
+            image.mode,
+            "RGB",
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
         )
+        is_named_srgb = "srgb" in ImageCms.getProfileDescription(profile).lower()
+        if is_named_srgb and image.mode == "RGB" and _keeps_colours(transform):
+            return None
+        return transform.apply(image)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
+
+
+def _keeps_colours(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether an RGB transform is the identity but for rounding: linear profiles call themselves sRGB too."""
+    probe = Image.new("RGB", (6, 6))
+    probe.putdata([(r, g, b) for r in (0, 60, 200) for g in (0, 120, 255) for b in (0, 30, 90, 180)])
+    before, after = probe.tobytes(), transform.apply(probe).tobytes()
+    return all(abs(old - new) <= 4 for old, new in zip(before, after, strict=True))
 
 
 def _refusal_for(error: Exception, image_format: ImageFormat, limits: ImageLimits) -> ImageRefusedError:

@@ -7,9 +7,10 @@ only. The first vector stored wins: a sound row is never overwritten, so an answ
 A batch is durable when ``put_many`` returns, and wholly absent when the process dies before. Many processes
 may read while one writes; a second writer waits. Rows that are dropped leave room in the file for later ones;
 the file itself never shrinks, because rewriting it under other processes is not safe: to get the disk space
-back, or to wipe the bytes of forgotten images, delete the folder.
+back, or to wipe the bytes of forgotten images, delete its files.
 """
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from fairbrush.embedding.cache_env import (
     close_environment,
     open_environment,
 )
+from fairbrush.embedding.cache_file import cache_option
 from fairbrush.embedding.cache_rows import (
     HEADER_BYTES,
     ROW_KEY_BYTES,
@@ -161,7 +163,8 @@ class EmbeddingCache:
             if record is None:
                 raise CacheDamagedError(
                     f"The embedding cache {self._environment.folder} has lost the name of one encoder.",
-                    next_step="Drop its rows: fairbrush cache prune --damaged. They will be recomputed.",
+                    next_step="Drop its rows, which will be recomputed: fairbrush cache prune --damaged "
+                    + cache_option(self._environment.folder),
                 )
             spaces.append(_count(self._environment, space, record))
         return CacheInfo(
@@ -235,7 +238,7 @@ class EmbeddingCache:
     def forget(self, sha256s: Iterable[str]) -> int:
         """Drop every encoder's rows of these images; returns how many rows there were.
 
-        Their bytes stay in unused pages until new rows fill those; delete the folder to wipe them.
+        Their bytes stay in unused pages until new rows fill those; delete its files to wipe them.
         """
         self._assert_writable()
         spaces = list(_records(self._environment))
@@ -404,7 +407,7 @@ class CacheSpace:
                 f"The cache has {record.dim} dims for encoder {self.encoder_id} ({self.variant}), the "
                 f"encoder gives {dim}; the batch was not stored.",
                 next_step="If its weights changed, drop the old rows: fairbrush cache prune "
-                f"--encoder {self.encoder_id}.",
+                f"--encoder {shlex.quote(self.encoder_id)} {cache_option(self._cache._environment.folder)}",
             )
         return replace(record, last_written=written)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fairbrush.embedding.cache_file import (
+    cache_option,
     check_before_mapping,
     delete_step,
     reserve_lock_file,
@@ -69,7 +70,8 @@ def _open_environment(folder: Path, *, readonly: bool, max_bytes: int) -> "Cache
     data_file = data_file_of(folder)
     if readonly and not (data_file.exists() and data_file.stat().st_size):
         raise CacheError(
-            f"There is no embedding cache in {folder}.", next_step="Fill it first: fairbrush embed IMAGES."
+            f"There is no embedding cache in {folder}.",
+            next_step=f"Fill it first: fairbrush embed IMAGES {cache_option(folder)}",
         )
     with _open_lock:
         identity = _identity(data_file)
@@ -251,7 +253,7 @@ class CacheEnvironment:
         except lmdb.NotFoundError:
             raise CacheError(
                 f"The file {self.data_file} is not an embedding cache of fairbrush, or holds nothing yet.",
-                next_step="Fill it first: fairbrush embed IMAGES.",
+                next_step=f"Fill it first: fairbrush embed IMAGES {cache_option(self.folder)}",
             ) from None
 
     def _begin(self, *, write: bool) -> "lmdb.Transaction[memoryview]":
@@ -270,7 +272,8 @@ class CacheEnvironment:
             raise CacheFullError(
                 f"The embedding cache {self.folder} has reached its limit of {limit} bytes: {new_bytes} more "
                 "bytes of vectors do not fit. What was stored before is kept.",
-                next_step="Raise the limit, or drop an encoder's vectors: fairbrush cache prune.",
+                next_step="Drop an encoder's vectors: fairbrush cache prune --encoder ID "
+                f"{cache_option(self.folder)} (fairbrush cache info lists the ids); or use another folder.",
             )
         self._env.set_mapsize(min(2 * size, limit))
 

@@ -6,6 +6,7 @@ Layout: LMDB 0.9, data version 1, 64-bit, as in ``mdb.c`` (MDB_page, MDB_meta).
 """
 
 import os
+import shlex
 import struct
 import sys
 from dataclasses import dataclass
@@ -34,11 +35,20 @@ class _Meta:
 
 
 def delete_step(folder: Path) -> str:
-    """The way out of a cache that cannot be trusted."""
+    """The way out of a cache that cannot be trusted; the folder may hold other things of the user's."""
     return (
-        f"Delete the folder {folder} and run the command again: "
-        "its vectors will be recomputed, nothing else is lost."
+        f"Delete data.mdb and lock.mdb in {folder} and run the command again: "
+        "the vectors will be recomputed, nothing else is lost."
     )
+
+
+def cache_option(folder: Path) -> str:
+    """How a next step names this cache on the command line.
+
+    >>> cache_option(Path("my vectors"))
+    "--cache 'my vectors'"
+    """
+    return f"--cache {shlex.quote(str(folder))}"
 
 
 def check_before_mapping(data_file: Path) -> None:

@@ -7,6 +7,7 @@ encoder must be loaded to know its weights).
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -23,6 +24,9 @@ from fairbrush.embedding.encoder import Device, Encoder, load_encoder
 from fairbrush.errors import ConfigError
 
 MOST_WORKERS = 8
+# Beyond these nothing works: no image is decoded in time, a timer overflows, or starting takes for ever.
+_LEAST = {"batch": 1, "max_bytes": 1, "max_pixels": 1, "timeout_s": 0.1}
+_MOST = {"workers": 1024, "threads": 1024, "timeout_s": 86_400}
 
 
 class EmbeddingSession:
@@ -40,11 +44,7 @@ class EmbeddingSession:
     @classmethod
     def open(cls, settings: Settings, *, allow_download: bool = False) -> Self:
         """Raises ConfigError and what ``load_encoder`` raises."""
-        if settings.batch < 1:
-            raise ConfigError(
-                f"batch must be at least 1, not {settings.batch}.",
-                next_step="Correct it in fairbrush.toml or FAIRBRUSH_BATCH.",
-            )
+        _check_ranges(settings)
         try:
             device = Device(settings.device)
         except ValueError:
@@ -91,3 +91,18 @@ class EmbeddingSession:
                 limits=self._limits,
                 batch=self._batch,
             )
+
+
+def _check_ranges(settings: Settings) -> None:
+    for name in sorted({*_LEAST, *_MOST}):
+        value = getattr(settings, name)
+        if value < _LEAST.get(name, 0):
+            bound = f"at least {_LEAST[name]}"
+        elif value > _MOST.get(name, math.inf):
+            bound = f"at most {_MOST[name]}"
+        else:
+            continue
+        raise ConfigError(
+            f"{name} must be {bound}, not {value}.",
+            next_step=f"Correct it where it is set: fairbrush.toml, FAIRBRUSH_{name.upper()} or a flag.",
+        )
