@@ -122,7 +122,9 @@ def test_another_encoder_adds_rows_and_keeps_the_others(
 def test_every_format_tells_the_same(fairbrush: Fairbrush, cache: Path, art: list[Path]) -> None:
     art[1].write_bytes(b"")
     fairbrush("embed", "art", "--cache", cache)
-    rows = fairbrush("embed", "art", "--cache", cache, "--json").json["images"]
+    answer = fairbrush("embed", "art", "--cache", cache, "--json").json
+    ran_on = {"encoder_id": answer["encoder"]["id"], "variant": "onnx-float32", "device": "cpu"}
+    rows = [{**row, **ran_on} for row in answer["images"]]
     assert [row["status"] for row in rows] == ["cached", "failed", "cached", "cached"]
 
     lines = fairbrush("embed", "art", "--cache", cache, "--nl").text.splitlines()

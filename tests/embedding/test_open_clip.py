@@ -517,3 +517,14 @@ def test_cuda_gives_the_vectors_of_the_processor() -> None:
     assert (encoder.device, encoder.variant) == ("cuda", "torch-float32")
     assert encoder.encoder_id == on_cpu.encoder_id
     np.testing.assert_allclose(encoder.embed([noise(1)]), on_cpu.embed([noise(1)]), atol=1e-4)
+
+
+def test_a_model_with_a_hugging_face_text_tower_says_what_it_needs(open_clip, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "weights.pt"
+    import torch
+
+    torch.save({"visual.proj": torch.zeros(2, 2)}, checkpoint)
+    with pytest.raises(EncoderError, match="cannot be loaded") as raised:
+        load_encoder(f"open_clip:roberta-ViT-B-32/{checkpoint}", decoder_id="test")
+    assert "roberta-base of the Hugging Face hub" in str(raised.value)
+    assert "--allow-download" in str(raised.value)

@@ -171,7 +171,8 @@ def _answer(
         }
         write_answer(listing({**summary, **facts}), output)
     else:
-        emit(rows, format_, document=document, output=output)
+        ran = {"encoder_id": encoder.encoder_id, "variant": encoder.variant, "device": encoder.device}
+        emit([{**row, **ran} for row in rows], format_, document=document, output=output)
     for outcome in outcomes:
         if outcome.status is EmbedStatus.FAILED:
             say(f"failed: {outcome.path}: {outcome.reason}. {outcome.detail}")

@@ -31,14 +31,15 @@ _BOOT = "import sys; sys.path[:] = sys.argv[2:]; from fairbrush.corpus import de
 _BOOT += "worker.serve(sys.argv[1])"
 
 _START_LIMIT_S = 60.0
-# Images decoded ahead of the caller, for each worker: at most 3 MiB each at the default working size.
-_LOOK_AHEAD = 2
+# Images decoded ahead of the caller, for each worker: at most 3 MiB each at the default working size. Enough
+# that workers go on while a batch is embedded.
+_LOOK_AHEAD = 8
 
 
 class ImageReader:
     """Reads images in worker processes; use it as a context manager.
 
-    Workers start on entering, and import what they need while the caller goes on.
+    Workers start at the first image: a run that finds everything cached starts none.
     """
 
     def __init__(self, limits: ImageLimits, *, workers: int = 1) -> None:
@@ -51,10 +52,8 @@ class ImageReader:
         from concurrent.futures import ThreadPoolExecutor
         from queue import SimpleQueue
 
-        self._workers = [_Worker(self._limits) for _ in range(self._n_workers)]
+        self._workers: list[_Worker] = []
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
-        for worker in self._workers:
-            self._idle.put(worker)
         self._threads = ThreadPoolExecutor(self._n_workers, thread_name_prefix="image-reader")
         return self
 
@@ -70,6 +69,7 @@ class ImageReader:
         pending: deque[tuple[Path, Future[DecodedImage | Refusal]]] = deque()
         try:
             for path in paths:
+                self._start_workers()
                 pending.append((path, self._threads.submit(self._read_one, path)))
                 if len(pending) > _LOOK_AHEAD * self._n_workers:
                     yield _take_first(pending)
@@ -78,6 +78,12 @@ class ImageReader:
         finally:
             for _, future in pending:
                 future.cancel()
+
+    def _start_workers(self) -> None:
+        while len(self._workers) < self._n_workers:
+            worker = _Worker(self._limits)
+            self._workers.append(worker)
+            self._idle.put(worker)
 
     def _read_one(self, path: Path) -> DecodedImage | Refusal:
         worker = self._idle.get()

@@ -231,7 +231,8 @@ def _from_registry(open_clip: Any, spec: EncoderSpec, *, allow_download: bool) -
             f"open_clip has no weights {spec.pretrained} for {spec.model}.",
             next_step=f"Its tags: {', '.join(tags)}; or give a file." if tags else "Give a checkpoint file.",
         )
-    with _quiet(), _as_encoder_errors(f"open_clip:{spec.model}/{spec.pretrained}"):
+    hub_text = open_clip.get_model_config(spec.model)["text_cfg"].get("hf_model_name")
+    with _quiet(), _as_encoder_errors(f"open_clip:{spec.model}/{spec.pretrained}", hub_text=hub_text):
         return open_clip.create_model(spec.model, require_pretrained=True, **options)
 
 
@@ -301,15 +302,24 @@ def _from_folder(open_clip: Any, folder: Path) -> Any:
 
 
 @contextmanager
-def _as_encoder_errors(source: str) -> Iterator[None]:
-    """open_clip raises what its loaders happen to raise: name the source and the next step instead."""
+def _as_encoder_errors(source: str, *, hub_text: str | None = None) -> Iterator[None]:
+    """open_clip raises what its loaders happen to raise: name the source and the next step instead.
+
+    ``hub_text``: the Hugging Face model that the text tower is made from, for the few models that have one.
+    """
+    next_step = "The checkpoint must match the model's architecture; or use the bundled encoder: mini."
+    if hub_text:
+        next_step = (
+            f"Its text tower is {hub_text} of the Hugging Face hub: pip install transformers, and run once "
+            "with --allow-download; or use a model with open_clip's own text tower."
+        )
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # whatever a loader raises
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EncoderError(
             f"{source} cannot be loaded: {reason[0]}",
-            next_step="The checkpoint must match the model's architecture; or use the bundled encoder: mini.",
+            next_step=next_step,
         ) from error
 
 
