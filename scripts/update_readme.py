@@ -1,7 +1,7 @@
 """Run the README's console sessions and write their real output back into it.
 
-tests/test_readme.py compares the two, so run this after a change of what a command prints. The sessions run in
-order in one temporary folder that sees ``src`` as the checkout does.
+tests/test_readme.py compares the two: run this after a change of what a command prints. The sessions run
+in order, in one temporary folder that sees ``src`` as the checkout does.
 """
 
 import os
