@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fairbrush import __version__
-from fairbrush.cli import artist, attribute, cache, creator, embed, index, model, sql, workspace
+from fairbrush.cli import artist, attribute, cache, creator, demo, embed, index, model, sql, workspace
 from fairbrush.cli.output import help_when_alone, say
 from fairbrush.errors import ExitCode, FairbrushError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
 app.command("init")(workspace.init)
 app.add_typer(artist.app, name="artist")
 app.add_typer(creator.creators, name="creator")
