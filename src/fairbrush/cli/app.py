@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fairbrush import __version__
-from fairbrush.cli import artist, attribute, cache, creator, demo, embed, index, model, sql, workspace
+from fairbrush.cli import artist, attribute, cache, creator, demo, doctor, embed, index, model, sql, workspace
 from fairbrush.cli.output import help_when_alone, say
 from fairbrush.errors import ExitCode, FairbrushError
 
@@ -33,6 +33,7 @@ app.add_typer(index.app, name="index")
 app.command("attribute")(attribute.attribute)
 app.command("sql")(sql.sql)
 app.command("report")(sql.report)
+app.command("doctor")(doctor.doctor)
 app.command("backup")(workspace.backup)
 app.command("restore")(workspace.restore)
 app.command("embed")(embed.embed)
