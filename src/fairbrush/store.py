@@ -97,6 +97,18 @@ class Store:
         store.close()
         return cls(_connect(file, readonly=True, give_up_at=give_up_at), workspace, readonly=True)
 
+    @classmethod
+    def look(cls, workspace: Path, *, wait_s: float = DEFAULT_WAIT_S) -> Self:
+        """Open a database to read it as it is, of whatever schema: nothing is migrated, nothing written.
+
+        Raises DatabaseBusyError, and StoreError when it is absent, damaged or not permitted.
+        """
+        file = workspace / DATABASE_NAME
+        if not file.exists():
+            raise StoreError(f"There is no database {file}.", next_step="Make a workspace: fairbrush init")
+        connection = _connect(file, readonly=True, give_up_at=time.monotonic() + wait_s)
+        return cls(connection, workspace, readonly=True)
+
     def close(self) -> None:
         """Let go of the database; harmless when repeated."""
         connection, self._connection = self._connection, None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fairbrush import __version__
-from fairbrush.cli import artist, attribute, cache, creator, embed, index, model, sql, workspace
+from fairbrush.cli import artist, attribute, cache, creator, demo, doctor, embed, index, model, sql, workspace
 from fairbrush.cli.output import help_when_alone, say
 from fairbrush.errors import ExitCode, FairbrushError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
 app.command("init")(workspace.init)
 app.add_typer(artist.app, name="artist")
 app.add_typer(creator.creators, name="creator")
@@ -32,6 +33,7 @@ app.add_typer(index.app, name="index")
 app.command("attribute")(attribute.attribute)
 app.command("sql")(sql.sql)
 app.command("report")(sql.report)
+app.command("doctor")(doctor.doctor)
 app.command("backup")(workspace.backup)
 app.command("restore")(workspace.restore)
 app.command("embed")(embed.embed)
