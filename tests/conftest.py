@@ -1,6 +1,7 @@
 """Fixtures: the real command line, a few real images, and a cache of each test's own."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from running import GALLERY, Fairbrush, copy_art
+from workspaces import Gallery, make_gallery
 
 
 @pytest.fixture
@@ -51,3 +53,14 @@ def no_process_left(fairbrush: Fairbrush) -> Iterator[None]:
     for process in left:
         os.kill(process, 9)
     assert left == []
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    """Five artists with six works each, indexed; for reading only, ``workspace`` is a copy to work on."""
+    return make_gallery(tmp_path_factory.mktemp("gallery"))
+
+
+@pytest.fixture
+def workspace(gallery: Gallery, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(gallery.workspace, tmp_path / "space"))

@@ -67,9 +67,13 @@ class Fairbrush:
             [sys.executable, *program, *map(os.fspath, arguments)],
             cwd=cwd or self.home,
             env=self._environment(env or {}),
-            stdin=subprocess.DEVNULL,
             start_new_session=True,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen},
+            **{
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                **popen,
+            },
         )
 
     def processes(self) -> list[int]:

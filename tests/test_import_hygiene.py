@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from running import Fairbrush
+from workspaces import Gallery, pending
 
 HEAVY = {
     *("torch", "torchvision", "open_clip", "timm", "transformers", "diffusers", "ray", "onnxruntime", "onnx"),
@@ -54,3 +55,13 @@ def test_a_cached_look_up_loads_no_encoder(fairbrush: Fairbrush, cache: Path, ar
     second = fairbrush(*arguments, program=("-c", REPORT))
     assert second.json["counts"]["cached"] == 4
     assert set(second.stderr.split()) & (HEAVY | {"PIL"}) == {"lmdb"}
+
+
+def test_a_cached_attribution_is_recorded_without_encoder_or_database(
+    fairbrush: Fairbrush, gallery: Gallery, workspace: Path
+) -> None:
+    arguments = ("--workspace", workspace, "attribute", gallery.credited, "--json")
+    ran = fairbrush(*arguments, program=("-c", REPORT))
+    assert ran.json["attributions"][0]["encoder"]["device"] is None
+    assert len(pending(workspace)) == 1
+    assert set(ran.stderr.split()) & (HEAVY | {"PIL"}) == {"lmdb", "faiss"}

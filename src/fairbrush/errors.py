@@ -60,6 +60,10 @@ class RosterError(RegistryError):
     """A roster cannot be read at all; single bad rows are refused in its result instead."""
 
 
+class ErasureUnfinishedError(FairbrushError):
+    """An erased artist still has vectors, thumbnails or evidence somewhere; it is credited no more."""
+
+
 class EligibilityError(FairbrushError):
     """eligibility.json is absent or damaged."""
 
@@ -118,12 +122,6 @@ class RecordError(FairbrushError):
 
 class QueryError(FairbrushError):
     """A query was refused or failed. The message names the place in the query where DuckDB does."""
-
-
-class QueryBusyError(QueryError):
-    """The database is open for writing elsewhere, so it cannot be read now."""
-
-    exit_code = ExitCode.DATABASE_BUSY
 
 
 class ImageRefusedError(FairbrushError):

@@ -1,9 +1,10 @@
 """From the registry to a published index version.
 
-Enters: a workspace and an embedding session. Leaves: an ``IndexReport``. The rules: the database is held only
-to read the registry and to write the last row, not while images are embedded; an erased artist is never
-indexed; a work that cannot be embedded, or is no longer the file that was registered, is left out and
-reported; the manifests are the truth, the database's row about them is for reports.
+Enters: a workspace and an embedding session. Leaves: an ``IndexReport``. The rules: the database is held to
+read the registry and while a version is published, so that nobody is erased between the two, and not while
+images are embedded; an erased artist is never indexed; a work that cannot be embedded, or is no longer the
+file that was registered, is left out and reported; the manifests are the truth, the database's row about
+them is for reports.
 """
 
 from __future__ import annotations
@@ -14,20 +15,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairbrush.corpus.changes import insert_rows, open_registry
+from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.registry import ArtistEntry, list_artists
 from fairbrush.corpus.works import list_works
 from fairbrush.domain import Consent, EmbedOutcome, EmbedStatus, Work
+from fairbrush.embedding.cache import EmbeddingCache
+from fairbrush.erasing import drop_erased
 from fairbrush.errors import IndexMismatchError
 from fairbrush.index.build import ArtistWorks, build_index, extend_index, require_encoder
+from fairbrush.index.history import record_versions
 from fairbrush.index.search import open_index, works_by_artist
-from fairbrush.index.versions import IndexVersion, list_versions
-from fairbrush.store import DEFAULT_WAIT_S, utc_now
+from fairbrush.index.versions import IndexVersion, manifest_files
+from fairbrush.store import DEFAULT_WAIT_S, Store
 from fairbrush.style.panel import Panel, bundled_panel, fit_panel
 from fairbrush.workspace import INDEXES
 
 if TYPE_CHECKING:
     from fairbrush.embedding.session import EmbeddingSession
+
+
+CHANGED = "the file was changed since it was registered"
 
 
 @dataclass(frozen=True)
@@ -59,19 +66,26 @@ def build_workspace_index(
     on_outcome: Callable[[EmbedOutcome], None] = lambda _: None,
 ) -> IndexReport:
     """Index every registered artist anew. Raises PanelError, IndexUnusableError, CacheError."""
-    artists, left_out = _embedded_artists(_registered(workspace, wait_s), session, on_outcome)
+    registered = _registered(workspace, wait_s)
+    artists, left_out = _embedded_artists(registered, session, on_outcome)
     space, panel_vectors = fit_panel(session, panel or bundled_panel())
     folder = workspace / INDEXES
-    before = _known(folder)
-    version = build_index(
-        folder,
-        artists,
-        space=space,
-        panel_vectors=panel_vectors,
-        encoder_id=session.encoder.encoder_id,
-        variant=session.encoder.variant,
-    )
-    return _recorded(workspace, wait_s, version, before, changed=len(artists), left_out=left_out)
+    with open_registry(workspace, wait_s=wait_s) as store:
+        staying = _still_registered(store, registered, artists, session)
+        before = manifest_files(folder)
+        version = build_index(
+            folder,
+            staying,
+            space=space,
+            panel_vectors=panel_vectors,
+            encoder_id=session.encoder.encoder_id,
+            variant=session.encoder.variant,
+        )
+        record_versions(store, [version])
+        # after it: where an older version is damaged, this one is the way out
+        drop_erased(store, session.cache_folder)
+    is_new = version.number not in before
+    return IndexReport(version, is_new, len(staying) if is_new else 0, tuple(left_out))
 
 
 def extend_workspace_index(
@@ -87,11 +101,14 @@ def extend_workspace_index(
     Raises IndexMissingError, IndexMismatchError, and what ``build_workspace_index`` raises.
     """
     folder = workspace / INDEXES
+    with open_registry(workspace, wait_s=wait_s) as store:
+        drop_erased(store, session.cache_folder)
     index = open_index(folder)
     encoder = session.encoder
     require_encoder(index.manifest, encoder_id=encoder.encoder_id, variant=encoder.variant, dim=encoder.dim)
     indexed = works_by_artist(index)
-    artists, left_out = _embedded_artists(_registered(workspace, wait_s), session, on_outcome)
+    registered = _registered(workspace, wait_s)
+    artists, left_out = _embedded_artists(registered, session, on_outcome)
     gone = sorted(set(indexed) - {artist.artist_id for artist in artists})
     if gone:
         raise IndexMismatchError(
@@ -106,16 +123,20 @@ def extend_workspace_index(
         or artist.creator_id != index.creator_of(artist.artist_id)
     ]
     space, panel_vectors = fit_panel(session, panel or bundled_panel())
-    before = _known(folder)
-    version = extend_index(
-        folder,
-        changed,
-        space=space,
-        panel_vectors=panel_vectors,
-        encoder_id=encoder.encoder_id,
-        variant=encoder.variant,
-    )
-    return _recorded(workspace, wait_s, version, before, changed=len(changed), left_out=left_out)
+    with open_registry(workspace, wait_s=wait_s) as store:
+        staying = _still_registered(store, registered, changed, session)
+        before = manifest_files(folder)
+        version = extend_index(
+            folder,
+            staying,
+            space=space,
+            panel_vectors=panel_vectors,
+            encoder_id=encoder.encoder_id,
+            variant=encoder.variant,
+        )
+        record_versions(store, [version])
+    is_new = version.number not in before
+    return IndexReport(version, is_new, len(staying) if is_new else 0, tuple(left_out))
 
 
 @dataclass(frozen=True)
@@ -135,6 +156,18 @@ def _registered(workspace: Path, wait_s: float) -> _Registered:
     return _Registered(entries, works)
 
 
+def _still_registered(
+    store: Store, registered: _Registered, artists: Sequence[ArtistWorks], session: EmbeddingSession
+) -> list[ArtistWorks]:
+    """Without whom somebody erased while images were embedded; what was embedded of them goes too."""
+    erased = {e.artist.artist_id for e in list_artists(store) if e.artist.consent is Consent.ERASED}
+    embedded = {work.sha256 for artist_id in erased for work in registered.works.get(artist_id, ())}
+    if left := embedded - {work.sha256 for work in list_works(store)}:
+        with EmbeddingCache.open(session.cache_folder) as cache:
+            cache.forget(sorted(left))
+    return [artist for artist in artists if artist.artist_id not in erased]
+
+
 def _embedded_artists(
     registered: _Registered, session: EmbeddingSession, on_outcome: Callable[[EmbedOutcome], None]
 ) -> tuple[list[ArtistWorks], list[LeftOut]]:
@@ -144,7 +177,7 @@ def _embedded_artists(
     entries, works = registered.entries, registered.works
     wanted = [work for entry in entries for work in works.get(entry.artist.artist_id, ())]
     problems = _embed(session, wanted, on_outcome)
-    vectors = session.space.get_many(sorted({work.sha256 for work in wanted} - set(problems)))
+    vectors = session.space.get_many(sorted({work.sha256 for work in wanted}))
     artists: list[ArtistWorks] = []
     left_out: list[LeftOut] = []
     for entry in entries:
@@ -169,51 +202,18 @@ def _embedded_artists(
 def _embed(
     session: EmbeddingSession, works: list[Work], on_outcome: Callable[[EmbedOutcome], None]
 ) -> dict[str, str]:
-    """Embed what is missing; why each work that cannot be used cannot, by its SHA-256."""
+    """Embed what is missing; what went wrong by SHA-256, though another file may have served that work."""
     missing = set(session.space.missing([work.sha256 for work in works]))
-    promised = {work.path: work.sha256 for work in works if work.sha256 in missing}
+    promised: dict[Path, set[str]] = defaultdict(set)  # a file that was registered, changed and registered
+    for work in works:
+        if work.sha256 in missing:
+            promised[work.path].add(work.sha256)
     problems: dict[str, str] = {}
     for outcome in session.embed(list(promised)):
         on_outcome(outcome)
-        sha256 = promised[outcome.path]
-        if outcome.status is EmbedStatus.FAILED:
-            problems[sha256] = f"{outcome.reason}: {outcome.detail}"
-        elif outcome.sha256 != sha256:
-            problems[sha256] = "the file was changed since it was registered"
+        is_failed = outcome.status is EmbedStatus.FAILED
+        problem = f"{outcome.reason}: {outcome.detail}" if is_failed else CHANGED
+        problems |= dict.fromkeys(promised[outcome.path] - {outcome.sha256}, problem)
+        if is_failed and outcome.sha256:
+            problems[outcome.sha256] = problem
     return problems
-
-
-def _known(folder: Path) -> set[str]:
-    return {version.manifest_digest for version in list_versions(folder)}
-
-
-def _recorded(
-    workspace: Path,
-    wait_s: float,
-    version: IndexVersion,
-    before: set[str],
-    *,
-    changed: int,
-    left_out: list[LeftOut],
-) -> IndexReport:
-    """Tell the database of a version that it does not know."""
-    with open_registry(workspace, wait_s=wait_s) as store, store.transaction() as connection:
-        known = connection.execute(
-            "SELECT 1 FROM index_version WHERE manifest_digest = ?", [version.manifest_digest]
-        ).fetchall()
-        if not known:
-            parent = None if version.parent is None else f"v{version.parent:04d}"
-            row = (
-                version.manifest_digest,
-                version.label,
-                parent,
-                version.encoder_id,
-                version.space_id,
-                version.artists,
-                version.works,
-                version.delta,
-                utc_now(),
-            )
-            insert_rows(connection, "index_version", [row])
-    is_new = version.manifest_digest not in before
-    return IndexReport(version, is_new, changed if is_new else 0, tuple(left_out))

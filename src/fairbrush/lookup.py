@@ -1,13 +1,14 @@
 """From image files to recorded attributions: the warm look-up.
 
 Enters: paths. Leaves: one ``Answer`` each. The rules: what is cached is answered without loading an encoder,
-torch or DuckDB; eligibility and the index are read again before every image, so an erasure or a withdrawn
-consent counts from the very next answer; a record is on disk before its answer is given.
+torch or DuckDB; eligibility and the index are read again for every batch, after its images are embedded,
+so an erasure or a withdrawn consent counts from the very next answer; a record is on disk before its answer
+is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,15 @@ from fairbrush.corpus.images import ImageLimits, hash_file
 from fairbrush.domain import EmbedStatus
 from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.embedding.session import EmbeddingSession
-from fairbrush.errors import AttributionError, ImageRefusedError
+from fairbrush.errors import (
+    AttributionError,
+    CacheDamagedError,
+    CacheError,
+    ImageRefusedError,
+    IndexMissingError,
+    IndexUnusableError,
+    VectorRefusedError,
+)
 from fairbrush.index.search import StyleIndex, open_index
 from fairbrush.ledger.policy import read_policy
 from fairbrush.ledger.records import write_pending
@@ -34,6 +43,7 @@ if TYPE_CHECKING:
 
 # Images embedded together where their vectors are not cached; each batch is committed before it is answered.
 BATCH = 64
+REWRITE_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,15 @@ class Answer:
     attribution: Attribution | None = None
     reason: str = ""
     detail: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Embedded:
+    """vector: raw float32 (dim,). ``device``: where the encoder ran; None where it came from the cache."""
+
+    sha256: str
+    vector: NDArray[np.float32]
+    device: str | None
 
 
 class Lookup:
@@ -72,80 +91,103 @@ class Lookup:
         self._stack.close()
 
     def attribute(self, paths: Sequence[Path]) -> Iterator[Answer]:
-        """One answer a path, in order; recorded, unless asked not to, before it is yielded."""
-        for start in range(0, len(paths), BATCH):
-            yield from self._attribute_batch(paths[start : start + BATCH])
+        """One answer a path, in order; recorded, unless asked not to, before it is yielded.
 
-    def _attribute_batch(self, paths: Sequence[Path]) -> list[Answer]:
-        vectors, failures = self._vectors(paths)
-        self._refresh()
-        answers = []
-        for path in paths:
-            if path in failures:
-                answers.append(failures[path])
+        Raises what opening raises, AttributionError, CacheError, EncoderError, RecordError.
+        """
+        for start in range(0, len(paths), BATCH):
+            answers = self._answer_batch(paths[start : start + BATCH])
+            if self._record:
+                now = datetime.now(UTC)
+                records = [to_record(a.attribution, now=now) for a in answers if a.attribution is not None]
+                write_pending(self.workspace / RECORDS, records)
+            yield from answers
+
+    def _answer_batch(self, paths: Sequence[Path]) -> list[Answer]:
+        """Answer from one index: where it was rewritten meanwhile (an erasure), from the new one."""
+        for attempt in range(REWRITE_ATTEMPTS):
+            if attempt or not self.index.is_current():
+                self.index = open_index(self.workspace / INDEXES)
+            embedded = self._vectors(paths)
+            if not self.index.is_current():
                 continue
-            sha256, vector = vectors[path]
+            self.eligibility = read_eligibility(self.workspace)  # last, so that it is the newest
+            try:
+                return [self._answer(path, embedded[path]) for path in paths]
+            except IndexMissingError:
+                if self.index.is_current():
+                    raise
+        raise IndexUnusableError(
+            f"The index in {self.workspace / INDEXES} was rewritten {REWRITE_ATTEMPTS} times meanwhile.",
+            next_step="Ask again when that has ended.",
+        )
+
+    def _answer(self, path: Path, embedded: _Embedded | Answer) -> Answer:
+        if isinstance(embedded, Answer):
+            return embedded
+        try:
             attribution = attribute_vector(
-                ImageFacts(sha256, path),
-                vector,
+                ImageFacts(embedded.sha256, path),
+                embedded.vector,
                 index=self.index,
                 eligibility=self.eligibility,
-                encoder=EncoderFacts(self.index.encoder_id, self.index.variants[0], self._device),
+                encoder=EncoderFacts(self.index.encoder_id, self.index.variants[0], embedded.device),
                 policy=self.policy,
                 model_id=self.model,
             )
-            answers.append(Answer(path, attribution))
-        if self._record:
-            now = datetime.now(UTC)
-            records = [to_record(a.attribution, now=now) for a in answers if a.attribution is not None]
-            write_pending(self.workspace / RECORDS, records)
-        return answers
+        except VectorRefusedError as refused:
+            return Answer(path, None, "no direction", refused.message)
+        return Answer(path, attribution)
 
-    def _refresh(self) -> None:
-        if not self.index.is_current():
-            self.index = open_index(self.workspace / INDEXES)
-        self.eligibility = read_eligibility(self.workspace)
-
-    @property
-    def _device(self) -> str | None:
-        """Where the encoder really ran; None where everything came from the cache."""
-        return None if self._session is None else self._session.encoder.device
-
-    def _vectors(
-        self, paths: Sequence[Path]
-    ) -> tuple[dict[Path, tuple[str, NDArray[np.float32]]], dict[Path, Answer]]:
-        """(SHA-256, raw float32 (dim,)) by path, from the cache where it can be, and the failures."""
+    def _vectors(self, paths: Sequence[Path]) -> dict[Path, _Embedded | Answer]:
+        """The vector of each path, from the cache where it can be, or why there is none."""
+        settled: dict[Path, _Embedded | Answer] = {}
         digests: dict[Path, str] = {}
-        failures: dict[Path, Answer] = {}
         for path in dict.fromkeys(paths):
             try:
                 digests[path] = hash_file(path, self._limits)
             except ImageRefusedError as refused:
-                failures[path] = Answer(path, None, str(refused.reason), refused.detail)
-        with EmbeddingCache.open(self._settings.cache_folder) as cache:
-            space = cache.space(self.index.encoder_id, self.index.variants[0])
-            stored = space.get_many(sorted(set(digests.values())))
-            missing = [path for path, sha256 in digests.items() if sha256 not in stored]
-            if missing:
-                for outcome in self._embedder().embed(missing):
-                    if outcome.status is EmbedStatus.FAILED or outcome.sha256 is None:
-                        failures[outcome.path] = Answer(outcome.path, None, outcome.reason, outcome.detail)
-                        del digests[outcome.path]
-                    else:
-                        digests[outcome.path] = outcome.sha256
-                stored |= space.get_many(sorted(set(digests.values()) - set(stored)))
-        return {path: (sha256, stored[sha256][0]) for path, sha256 in digests.items()}, failures
+                settled[path] = Answer(path, None, str(refused.reason), refused.detail)
+        stored = self._stored(digests.values())
+        missing = [path for path, sha256 in digests.items() if sha256 not in stored]
+        device = self._embedder().encoder.device if missing else None
+        for outcome in self._embedder().embed(missing) if missing else ():
+            if outcome.status is EmbedStatus.FAILED or outcome.sha256 is None:
+                settled[outcome.path] = Answer(outcome.path, None, outcome.reason, outcome.detail)
+                del digests[outcome.path]
+            else:
+                digests[outcome.path] = outcome.sha256  # the file may have changed since it was hashed
+        fresh = self._stored(set(digests.values()) - set(stored)) if missing else {}
+        for path, sha256 in digests.items():
+            if sha256 in stored:
+                settled[path] = _Embedded(sha256, stored[sha256], None)
+            elif sha256 in fresh:
+                settled[path] = _Embedded(sha256, fresh[sha256], device)
+            else:  # erased this very moment
+                settled[path] = Answer(path, None, "forgotten", "Its vector was just dropped. Ask again.")
+        return settled
+
+    def _stored(self, sha256s: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Raw float32 (dim,) by SHA-256, of what is cached. Only read, so a read-only disk will do."""
+        try:
+            with EmbeddingCache.open(self._settings.cache_folder, readonly=True) as cache:
+                space = cache.space(self.index.encoder_id, self.index.variants[0])
+                return {sha256: rows[0] for sha256, rows in space.get_many(sorted(set(sha256s))).items()}
+        except CacheDamagedError:
+            raise
+        except CacheError:  # there is none yet, or it may not be read: the embedder makes it, or says why not
+            return {}
 
     def _embedder(self) -> EmbeddingSession:
         """The encoder, loaded when first needed; it must be the one the index was built with."""
+        session = self._session or EmbeddingSession.open(self._settings)
+        found = (session.encoder.encoder_id, session.encoder.variant)
+        if found != (self.index.encoder_id, self.index.variants[0]):
+            raise AttributionError(
+                f"Index {self.index.version} was built with {self.index.encoder_id} on"
+                f" {self.index.variants[0]}, this encoder is {found[0]} on {found[1]}.",
+                next_step="Name that encoder in fairbrush.toml, or rebuild: fairbrush index build.",
+            )
         if self._session is None:
-            session = EmbeddingSession.open(self._settings)
-            found = (session.encoder.encoder_id, session.encoder.variant)
-            if found != (self.index.encoder_id, self.index.variants[0]):
-                raise AttributionError(
-                    f"Index {self.index.version} was built with {self.index.encoder_id} on"
-                    f" {self.index.variants[0]}, this encoder is {found[0]} on {found[1]}.",
-                    next_step="Name that encoder in fairbrush.toml, or rebuild: fairbrush index build.",
-                )
             self._session = self._stack.enter_context(session)
         return self._session

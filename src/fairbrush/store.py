@@ -24,6 +24,8 @@ from fairbrush.errors import DatabaseBusyError, FairbrushError, StoreError
 if TYPE_CHECKING:
     import duckdb
 
+DuckDBConfig = dict[str, str | bool | int | float | list[str]]
+
 DATABASE_NAME = "fairbrush.duckdb"
 # Files of DuckDB 2.0 in the format that 1.4 and later read.
 STORAGE_VERSION = "v1.4.0"
@@ -234,14 +236,24 @@ def as_utc(moment: datetime) -> datetime:
 
 
 def _connect(file: Path, *, readonly: bool, give_up_at: float) -> duckdb.DuckDBPyConnection:
-    import duckdb
-
     # nothing is fetched: extensions that are not on this machine stay absent
-    config: dict[str, str | bool | int | float | list[str]] = {
+    config: DuckDBConfig = {
         "storage_compatibility_version": STORAGE_VERSION,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
+    return connect_when_free(file, readonly=readonly, config=config, give_up_at=give_up_at)
+
+
+def connect_when_free(
+    file: Path, *, readonly: bool, config: DuckDBConfig, give_up_at: float
+) -> duckdb.DuckDBPyConnection:
+    """Connect as soon as no other process is in the way. ``give_up_at``: on the monotonic clock.
+
+    Raises DatabaseBusyError, which names the holder, StoreError.
+    """
+    import duckdb
+
     pause_s = _FIRST_PAUSE_S
     while True:
         try:

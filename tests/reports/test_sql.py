@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from fake_records import create_tables, record
 
-from fairbrush.errors import ExitCode, QueryBusyError, QueryError
+from fairbrush.errors import DatabaseBusyError, ExitCode, QueryError, StoreError
 from fairbrush.ledger.records import drain, write_pending
 from fairbrush.reports.sql import connect_read_only, run_read_only
 
@@ -208,20 +208,20 @@ def test_a_missing_or_foreign_file_says_what_to_do(tmp_path):
     with pytest.raises(QueryError, match=r"no database .*fairbrush init"):
         run_read_only(tmp_path / "none.duckdb", "SELECT 1")
     (tmp_path / "junk.duckdb").write_bytes(b"hello" * 1000)
-    with pytest.raises(QueryError, match="not a valid DuckDB database"):
+    with pytest.raises(StoreError, match="not a valid DuckDB database"):
         run_read_only(tmp_path / "junk.duckdb", "SELECT 1")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["junk.duckdb"]
 
 
 def test_a_database_open_for_writing_is_busy(database):
-    with duckdb.connect(str(database)), pytest.raises(QueryBusyError, match="in this process"):
+    with duckdb.connect(str(database)), pytest.raises(StoreError, match="different configuration"):
         run_read_only(database, "SELECT 1")
     code = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('open', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout.readline() == "open\n"
-        with pytest.raises(QueryBusyError, match=f"PID {holder.pid}") as busy:
+        with pytest.raises(DatabaseBusyError, match=f"process {holder.pid}") as busy:
             run_read_only(database, "SELECT 1")
         holder.communicate("\n")
     assert busy.value.exit_code is ExitCode.DATABASE_BUSY

@@ -282,21 +282,26 @@ def erase(
     output: OutputOption = None,
 ) -> None:
     """Erase an artist for good: names, works, vectors, thumbnails. The files themselves stay."""
-    from fairbrush.corpus.erasure import erase_artist
+    from fairbrush.corpus.changes import open_registry
+    from fairbrush.corpus.erasure import erase_artist, pending_erasures
     from fairbrush.corpus.registry import find_artist
     from fairbrush.erasing import drop_erased
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    settings, _ = workspace_settings(context)
+    settings, workspace = workspace_settings(context)
     with registry(context, readonly=True) as store:
         entry = find_artist(store, name)
+        interrupted = {one.artist_id: len(one.work_sha256s) for one in pending_erasures(store)}
     artist_id = entry.artist.artist_id
-    if not yes:
+    if not yes and artist_id not in interrupted:
         typer.confirm(
             f"Erase {shown_name(entry.artist.name)} ({entry.n_works} works) for good?", abort=True, err=True
         )
-    with registry(context) as store:
-        n_works = len(erase_artist(store, artist_id, reason=reason).work_sha256s)
+    with open_registry(workspace, wait_s=settings.database_wait_s) as store:
+        if artist_id in interrupted:
+            n_works = interrupted[artist_id]
+        else:
+            n_works = len(erase_artist(store, artist_id, reason=reason).work_sha256s)
         dropped = drop_erased(store, settings.cache_folder)
     row = {"artist_id": artist_id, "works": n_works, **asdict(dropped)}
     emit([row], format_, document={"schema": "fairbrush.erased/1", **row}, output=output)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,11 +22,20 @@ from fairbrush.cli.output import (
     Row,
     choose_format,
     emit,
+    printable,
     say,
+    table,
     write_answer,
 )
 from fairbrush.cli.registry import workspace_settings
-from fairbrush.errors import ConfigError, DatabaseBusyError, ExitCode, FairbrushError, NoInputError
+from fairbrush.errors import (
+    ConfigError,
+    DatabaseBusyError,
+    ExitCode,
+    FairbrushError,
+    NoInputError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     from fairbrush.attribution import Attribution
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
     from fairbrush.lookup import Answer, Lookup
 
 SCHEMA = "fairbrush.attributions/1"
+FAILURE_SCHEMA = "fairbrush.failure/1"
 STREAM = Path("-")
 MOST_PENDING = 64  # files left behind by single look-ups before one of them drains them all
 COLUMNS = ("image", "to", "id", "share", "similarity", "z", "attribution_id")
@@ -61,69 +72,94 @@ def attribute(
     from fairbrush.lookup import Lookup
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    _refuse_combinations(images, format_, output, explain=explain)
     settings, workspace = workspace_settings(context)
     with Lookup(settings, model=model, record=not no_record) as lookup:
         if images == [STREAM]:
-            _stream(lookup, explain=explain)
-            failed = 0
+            many, failed = False, _stream(lookup, explain=explain, record=not no_record)
         else:
-            failed = _answer_all(lookup, images, format_, output, explain=explain)
+            found = _find(images)
+            many = len(found.images) > 1
+            failed = _answer_all(lookup, found, format_, output, explain=explain, record=not no_record)
     if not no_record:
-        _drain_if_due(workspace, many=len(images) > 1 or images[0].is_dir())
+        _drain_if_due(workspace, many=many)
     if failed:
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 
 
+def _refuse_combinations(
+    images: Sequence[Path], format_: Format, output: Path | None, *, explain: bool
+) -> None:
+    """Raises ConfigError for what would otherwise be ignored in silence."""
+    if STREAM in images and len(images) > 1:
+        raise ConfigError(
+            "- reads paths from stdin and stands alone.", next_step="Leave out the other paths."
+        )
+    if STREAM in images and (format_ not in (Format.TABLE, Format.NL) or output is not None):
+        raise ConfigError(
+            "- answers with one JSON object a line on stdout.", next_step="Leave out --format and --output."
+        )
+    if explain and format_ in (Format.CSV, Format.PARQUET):
+        raise ConfigError(f"--explain does not fit {format_}.", next_step="Use a table, --json or --nl.")
+
+
 def _answer_all(
-    lookup: Lookup, images: Sequence[Path], format_: Format, output: Path | None, *, explain: bool
+    lookup: Lookup, found: FoundImages, format_: Format, output: Path | None, *, explain: bool, record: bool
 ) -> int:
     """Answer every image; gives how many failed."""
-    found = _find(images)
+    as_they_come = format_ is Format.NL and output is None
     answers: list[Answer] = []
     try:
         for answer in lookup.attribute(found.images):
             answers.append(answer)
+            if as_they_come and answer.attribution is not None:
+                write_answer(_line(_document(answer.attribution, explain=explain)), None)
     except (KeyboardInterrupt, FairbrushError):
-        if answers:
-            say(f"{len(answers)} of {len(found.images)} images are answered and recorded.")
+        if answers and record:
+            n_recorded = sum(answer.attribution is not None for answer in answers)
+            say(f"{n_recorded} of {len(found.images)} images are answered and recorded.")
         raise
     failures = [{"path": str(r.path), "reason": str(r.reason), "detail": r.detail} for r in found.refusals]
-    failures += [
-        {"path": str(a.path), "reason": a.reason, "detail": a.detail}
-        for a in answers
-        if a.attribution is None
-    ]
-    attributions = [a.attribution for a in answers if a.attribution is not None]
-    documents = [_document(attribution, explain=explain) for attribution in attributions]
-    if format_ is Format.NL:
-        write_answer("".join(json_module.dumps(d, ensure_ascii=False) + "\n" for d in documents), output)
-    elif attributions or format_ is not Format.TABLE:
+    failures += [_failure(answer) for answer in answers if answer.attribution is None]
+    attributions = [answer.attribution for answer in answers if answer.attribution is not None]
+    if format_ is Format.TABLE:
+        _answer_table(lookup, attributions, output, explain=explain)
+    elif format_ is Format.NL and not as_they_come:
+        lines = [_line(_document(attribution, explain=explain)) for attribution in attributions]
+        write_answer("".join(lines), output)
+    elif format_ is not Format.NL:
+        documents = [_document(attribution, explain=explain) for attribution in attributions]
         document = {"schema": SCHEMA, "attributions": documents, "failures": failures}
         rows = [row for attribution in attributions for row in _rows(attribution)]
-        if format_ is Format.TABLE:
-            rows = [{name: row[name] for name in COLUMNS[:-1] if name != "id"} for row in rows]
         emit(rows, format_, columns=COLUMNS, document=document, output=output)
-    if format_ is Format.TABLE:
-        for attribution in attributions:
-            if attribution.reason:
-                say(f"{attribution.image.path}: {attribution.reason}")
-            if explain:
-                _explain(attribution)
     for failure in failures:
         say(f"failed: {failure['path']}: {failure['reason']}. {failure['detail']}")
     return len(failures)
 
 
+def _answer_table(
+    lookup: Lookup, attributions: Sequence[Attribution], output: Path | None, *, explain: bool
+) -> None:
+    rows = [row for attribution in attributions for row in _rows(attribution)]
+    if not rows:
+        return
+    text = table([{name: row[name] for name in COLUMNS[:-1] if name != "id"} for row in rows])
+    if explain:
+        names = {artist.artist_id: artist.name for artist in lookup.eligibility.artists.values()}
+        text += "".join(_explained(attribution, names) for attribution in attributions)
+    write_answer(text, output)
+    for attribution in attributions:
+        if attribution.reason:
+            say(f"{attribution.image.path}: {attribution.reason}")
+
+
 def _find(images: Sequence[Path]) -> FoundImages:
     from fairbrush.corpus.images import find_images
 
-    if STREAM in images:
-        raise ConfigError(
-            "- reads paths from stdin and stands alone.", next_step="Leave out the other paths."
-        )
     expanded: list[Path] = []
     for image in images:
-        matches = [] if image.exists() else sorted(glob(str(image), recursive=True))  # noqa: PTH207 - absolute patterns too
+        # a file whose name looks like a pattern is that file
+        matches = [] if os.path.lexists(image) else sorted(glob(str(image), recursive=True))  # noqa: PTH207 - absolute patterns too
         expanded += [Path(match) for match in matches] or [image]
     found = find_images(dict.fromkeys(expanded))
     if not found.images and not found.refusals:
@@ -134,19 +170,37 @@ def _find(images: Sequence[Path]) -> FoundImages:
     return found
 
 
-def _stream(lookup: Lookup, *, explain: bool) -> None:
-    """One JSON answer a line for each path on stdin, failures too, from this one warm process."""
-    for line in sys.stdin:
-        name = line.rstrip("\r\n")
+def _stream(lookup: Lookup, *, explain: bool, record: bool) -> int:
+    """One JSON answer a line for each path on stdin, failures too, from this one warm process.
+
+    Gives how many failed. Ends with stdin, or when nobody reads the answers any more.
+    """
+    failed, since_drain = 0, 0
+    for line in sys.stdin.buffer if sys.stdin else ():
+        name = os.fsdecode(line.rstrip(b"\r\n"))  # a file name need not be UTF-8
         if not name:
             continue
         for answer in lookup.attribute([Path(name)]):
             if answer.attribution is None:
-                document = {"path": name, "reason": answer.reason, "detail": answer.detail}
+                failed += 1
+                document = {"schema": FAILURE_SCHEMA, **_failure(answer)}
             else:
                 document = _document(answer.attribution, explain=explain)
-            write_answer(json_module.dumps(document, ensure_ascii=False) + "\n", None)
-            sys.stdout.flush()
+            if not write_answer(_line(document), None):
+                return failed
+        since_drain += 1
+        if record and since_drain > MOST_PENDING:
+            _drain_if_due(lookup.workspace, many=False)
+            since_drain = 0
+    return failed
+
+
+def _line(document: dict[str, Any]) -> str:
+    return json_module.dumps(document, ensure_ascii=False) + "\n"
+
+
+def _failure(answer: Answer) -> dict[str, Any]:
+    return {"path": str(answer.path), "reason": answer.reason, "detail": answer.detail}
 
 
 def _drain_if_due(workspace: Path, *, many: bool) -> None:
@@ -160,8 +214,10 @@ def _drain_if_due(workspace: Path, *, many: bool) -> None:
 
     try:
         drained = drain_records(workspace, wait_s=0)
-    except DatabaseBusyError as busy:
-        say(f"{busy.message} The answers are recorded and wait in {workspace / RECORDS / 'pending'}.")
+    except StoreError as error:  # busy, read-only, damaged: the answers are given and recorded all the same
+        say(f"{error.message} The answers are recorded and wait in {workspace / RECORDS / 'pending'}.")
+        if not isinstance(error, DatabaseBusyError) and error.next_step:
+            say(f"  next: {error.next_step}")
         return
     for refused in drained.refused:
         say(f"refused record: {refused.file}: {refused.reason}")
@@ -215,22 +271,23 @@ def _explanation(attribution: Attribution) -> dict[str, Any]:
     }
 
 
-def _explain(attribution: Attribution) -> None:
-    """The explanation in words, on stdout below the table."""
+def _explained(attribution: Attribution, names: Mapping[str, str]) -> str:
+    """The explanation in words, below the table. ``names`` by artist id, of who may be credited now."""
     from fairbrush.attribution import explain
 
-    names = {one.artist.artist_id: one.artist.name for one in attribution.artists}
+    known = {**names, **{one.artist.artist_id: one.artist.name for one in attribution.artists}}
     found = explain(attribution)
-    lines = [f"\n{attribution.image.path}: only an affinity z above {found.delta:.4f} is credited"]
+    lines = [f"{attribution.image.path}: only an affinity z above {found.delta:.4f} is credited"]
     lines += [
-        f"  {names[hit.artist_id]}: similarity {hit.similarity:.4f} - h {offset:.4f} = z {hit.z:.4f}"
+        f"  {known[hit.artist_id]}: similarity {hit.similarity:.4f} - h {offset:.4f} = z {hit.z:.4f}"
         for hit, offset in zip(found.players, found.offsets, strict=True)
     ]
     if found.runner_up:
-        lines.append(f"  runner-up, not credited: {found.runner_up.artist_id}, z {found.runner_up.z:.4f}")
+        name = known.get(found.runner_up.artist_id, found.runner_up.artist_id)
+        lines.append(f"  runner-up, not credited: {name}, z {found.runner_up.z:.4f}")
     lines += [
-        f"  {' + '.join(names[key] for key in one.artist_ids)} explain {one.explained:.3f} of the style"
+        f"  {' + '.join(known[key] for key in one.artist_ids)} explain {one.explained:.3f} of the style"
         for one in found.coalitions
     ]
     lines.append(f"  if the model could veto, it would take {found.model_veto_share:.3f}; never paid so")
-    write_answer("\n".join(lines) + "\n", None)
+    return "\n" + "".join(printable(line) + "\n" for line in lines)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Build the index of the registered artists, extend it, roll it back, verify it.")
 app.callback(invoke_without_command=True)(help_when_alone)
+SHOWN_NAMES = 5
 VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="Such as v0003.")]
 PanelOption = Annotated[
     Path | None,
@@ -100,9 +101,18 @@ def _answer(made: IndexReport, format_: Format, output: Path | None) -> None:
         }
         for one in made.left_out
     ]
-    emit([row], format_, document={"schema": "fairbrush.index/1", **row, "left_out": left_out}, output=output)
+    emit(
+        [row],
+        format_,
+        document={"schema": "fairbrush.index_built/1", **row, "left_out": left_out},
+        output=output,
+    )
     for one in made.left_out:
-        say(f"left out: {one.name}{f': {one.path}' if one.path else ''}: {one.reason}")
+        if one.path:
+            say(f"left out: {one.name}: {one.path}: {one.reason}.")
+    if without := [one.name for one in made.left_out if one.path is None]:
+        some = ", ".join(without[:SHOWN_NAMES]) + (", ..." if len(without) > SHOWN_NAMES else "")
+        say(f"Not indexed, as they have no usable works: {len(without)} artists ({some}).")
     if any(one.path for one in made.left_out):
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 
@@ -181,7 +191,7 @@ def rollback(
     if matched is None:
         raise ConfigError(f"{version!r} is not a version.", next_step="fairbrush index list shows them.")
     row = _version_row(versions.rollback(_folder(context), int(matched[1])))
-    emit([row], format_, document={"schema": "fairbrush.index/1", **row}, output=output)
+    emit([row], format_, document={"schema": "fairbrush.index_rolled_back/1", **row}, output=output)
 
 
 @app.command()

@@ -96,10 +96,11 @@ def emit(
         case Format.CSV:
             answer = _csv(rows, names)
         case Format.PARQUET:
-            return write_answer(_parquet(rows, names), output)
+            write_answer(_parquet(rows, names), output)
+            return
         case Format.TABLE:
             answer = table(rows)
-    return write_answer(answer, output)
+    write_answer(answer, output)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -114,7 +115,9 @@ def table(rows: Sequence[Row]) -> str:
         return "(nothing)\n"
     names = list(rows[0])
     is_number = [all(isinstance(row[name], int | float) for row in rows) for name in names]
-    return _aligned([names, *([_cell(row[name]) for name in names] for row in rows)], is_number)
+    return _aligned(
+        [list(map(printable, names)), *([_cell(row[name]) for name in names] for row in rows)], is_number
+    )
 
 
 def listing(facts: Row) -> str:
@@ -148,8 +151,8 @@ def help_when_alone(context: typer.Context) -> None:
         raise typer.Exit(ExitCode.CANNOT_RUN)
 
 
-def write_answer(answer: str | bytes, output: Path | None) -> None:
-    """Write to ``output``, or to stdout. Raises ConfigError.
+def write_answer(answer: str | bytes, output: Path | None) -> bool:
+    """Write to ``output``, or to stdout; False when stdout's reader has gone away. Raises ConfigError.
 
     Text leaves as UTF-8 on every system. A file name that is no UTF-8 holds lone surrogates: they leave as
     the escape ``\\udcff``, which is what JSON calls them, so a JSON reader gets the same name back.
@@ -161,10 +164,10 @@ def write_answer(answer: str | bytes, output: Path | None) -> None:
         output.write_bytes(content)
     except OSError as error:
         raise _unwritable(str(output), error) from error
-    return None
+    return True
 
 
-def _write_stdout(content: bytes) -> None:
+def _write_stdout(content: bytes) -> bool:
     """A reader that has gone away wants no more: that is not a failure."""
     try:
         sys.stdout.buffer.write(content)
@@ -174,6 +177,8 @@ def _write_stdout(content: bytes) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise _unwritable("The answer", error) from error
+        return False
+    return True
 
 
 def _unwritable(what: str, error: OSError) -> ConfigError:

@@ -12,7 +12,7 @@ import typer
 
 from fairbrush.cli.output import say
 from fairbrush.config import Settings, load_settings
-from fairbrush.errors import ConfigError
+from fairbrush.errors import ConfigError, ErasureUnfinishedError
 
 if TYPE_CHECKING:
     from fairbrush.corpus.images import ImageLimits, Refusal
@@ -31,12 +31,30 @@ CopyFlag = Annotated[
 
 @contextmanager
 def registry(context: typer.Context, *, readonly: bool = False) -> Iterator[Store]:
-    """The registry of the command's workspace."""
+    """The registry of the command's workspace; a command that writes finishes interrupted erasures first."""
     from fairbrush.corpus.changes import open_registry
 
     settings, workspace = workspace_settings(context)
     with open_registry(workspace, readonly=readonly, wait_s=settings.database_wait_s) as store:
+        if not readonly:
+            _finish_erasures(store, settings.cache_folder)
         yield store
+
+
+def _finish_erasures(store: Store, cache_folder: Path) -> None:
+    """What cannot be finished now is said, and stops nothing else."""
+    from fairbrush.corpus.erasure import pending_erasures
+    from fairbrush.erasing import drop_erased
+
+    pending = pending_erasures(store)
+    try:
+        drop_erased(store, cache_folder)
+    except ErasureUnfinishedError as error:
+        say(error.message)
+        say(f"  next: {error.next_step}")
+    else:
+        for one in pending:
+            say(f"Finished an interrupted erasure: {one.artist_id}.")
 
 
 def workspace_settings(context: typer.Context) -> tuple[Settings, Path]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +23,7 @@ from fairbrush.cli.output import (
     say,
 )
 from fairbrush.cli.registry import workspace_settings
-from fairbrush.errors import ConfigError, DatabaseBusyError
+from fairbrush.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,28 +73,56 @@ def report(
 def _answer(
     context: typer.Context, query: str, limit: int | None, format_: Format, output: Path | None
 ) -> None:
+    from fairbrush.ledger.records import pending_count
     from fairbrush.reports.recorded import drain_records
     from fairbrush.reports.sql import run_read_only
     from fairbrush.store import DATABASE_NAME
+    from fairbrush.workspace import RECORDS
 
     settings, workspace = workspace_settings(context)
     try:
-        drain_records(workspace, wait_s=settings.database_wait_s)
-    except DatabaseBusyError as busy:
-        say(f"{busy.message} The latest look-ups may be missing below.")
-    result = run_read_only(workspace / DATABASE_NAME, query, limit=limit)
-    rows = [dict(zip(result.columns, map(_plain, row), strict=True)) for row in result.rows]
-    emit(rows, format_, columns=result.columns, output=output)
+        drain_records(workspace, wait_s=0)
+    except StoreError as error:  # busy or read-only: what is in the database can perhaps still be read
+        if pending_count(workspace / RECORDS):
+            say(f"{error.message} The latest look-ups are missing below.")
+    result = run_read_only(workspace / DATABASE_NAME, query, limit=limit, wait_s=settings.database_wait_s)
+    exact = format_ in (Format.TABLE, Format.CSV)
+    names = _distinct(result.columns)
+    rows = [
+        dict(zip(names, (_plain(value, exact=exact) for value in row), strict=True)) for row in result.rows
+    ]
+    emit(rows, format_, columns=names, output=output)
     if result.truncated:
-        say(f"There is more than {limit} rows.")
+        say(f"There are more rows than {limit}.")
 
 
-def _plain(value: Any) -> Any:
-    """A database value as JSON can hold it."""
+def _distinct(columns: Sequence[str]) -> list[str]:
+    """The columns' names, numbered where one comes again, as a row's keys must differ."""
+    names: list[str] = []
+    for column in columns:
+        n = 0
+        name = column
+        while name in names:
+            n += 1
+            name = f"{column}_{n}"
+        names.append(name)
+    return names
+
+
+def _plain(value: Any, *, exact: bool) -> Any:
+    """A database value as JSON can hold it; ``exact``: decimals as their digits, else as numbers."""
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, Decimal):
+        if exact:
+            return format(value, "f")
         return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_plain(one) for one in value]
-    return value if isinstance(value, str | int | float | bool | dict) or value is None else str(value)
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)  # JSON has no number for it
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one, exact=exact) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(one, exact=exact) for one in value]
+    return value if isinstance(value, str | int | float) or value is None else str(value)

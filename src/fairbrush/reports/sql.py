@@ -8,17 +8,18 @@ process's variables, load extensions, nor change a setting.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairbrush.errors import QueryBusyError, QueryError
+from fairbrush.errors import QueryError
+from fairbrush.store import DuckDBConfig, connect_when_free
 
 if TYPE_CHECKING:
     import duckdb
 
-_LOCKED_DOWN: dict[str, str | bool | int | float | list[str]] = {
-    "access_mode": "read_only",
+_LOCKED_DOWN: DuckDBConfig = {
     "enable_external_access": "false",  # no file, folder, URL, ATTACH, COPY or INSTALL, views included
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -39,17 +40,18 @@ class QueryResult:
     truncated: bool
 
 
-def run_read_only(database_file: Path, query: str, *, limit: int | None = None) -> QueryResult:
+def run_read_only(
+    database_file: Path, query: str, *, limit: int | None = None, wait_s: float = 0.0
+) -> QueryResult:
     """Run one SELECT and give at most ``limit`` rows; None gives all.
 
-    Raises QueryError, with the place in the query where there is one, and QueryBusyError where another
-    process has the database open for writing.
+    Raises QueryError, with the place in the query where there is one, and what ``connect_read_only`` raises.
     """
     import duckdb
 
     if not _is_text(query):
         raise QueryError("The query is not valid text.", next_step="Retype it.")
-    with connect_read_only(database_file) as connection:
+    with connect_read_only(database_file, wait_s=wait_s) as connection:
         try:
             _check_one_select(connection.extract_statements(query))
             connection.execute(query)
@@ -63,26 +65,17 @@ def run_read_only(database_file: Path, query: str, *, limit: int | None = None) 
     return QueryResult(columns, rows[:limit] if truncated else rows, truncated)
 
 
-def connect_read_only(database_file: Path) -> duckdb.DuckDBPyConnection:
-    """A connection that holds the second half of the rule by itself. Raises QueryError, QueryBusyError."""
-    import duckdb
+def connect_read_only(database_file: Path, *, wait_s: float = 0.0) -> duckdb.DuckDBPyConnection:
+    """A connection that holds the second half of the rule by itself.
 
+    Raises QueryError, StoreError, and DatabaseBusyError where another process writes for longer than
+    ``wait_s``.
+    """
     if not database_file.is_file():
         raise QueryError(f"There is no database {database_file}.", next_step="Make one: fairbrush init")
-    try:
-        return duckdb.connect(str(database_file), config=_LOCKED_DOWN)
-    except duckdb.ConnectionException as error:
-        raise QueryBusyError(
-            f"{database_file} is open for writing in this process.", next_step="Close that first."
-        ) from error
-    except duckdb.Error as error:
-        if "lock" in str(error):
-            raise QueryBusyError(
-                f"{database_file} is open for writing: {error}.", next_step="Try again in a moment."
-            ) from error
-        raise QueryError(
-            f"{database_file} cannot be opened: {error}", next_step="Restore it: fairbrush restore"
-        ) from error
+    return connect_when_free(
+        database_file, readonly=True, config=_LOCKED_DOWN, give_up_at=time.monotonic() + wait_s
+    )
 
 
 def _check_one_select(statements: list[duckdb.Statement]) -> None:
