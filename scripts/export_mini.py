@@ -80,6 +80,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--openclipart", type=Path, required=True, help="what it was trained on")
+    parser.add_argument("--iconify", type=Path, required=True, help="what it was trained on")
     parser.add_argument(
         "--parts", nargs="*", default=["early", *STATISTICS], help="what `mini` joins by default"
     )
