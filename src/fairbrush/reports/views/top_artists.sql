@@ -9,4 +9,4 @@ SELECT
 FROM attribution_share AS share
 LEFT JOIN artist USING (artist_id)
 GROUP BY share.artist_id, artist.name
-ORDER BY share_sum DESC, share.artist_id;
+ORDER BY share_sum DESC, artist, share.artist_id;
