@@ -134,7 +134,7 @@ def test_changed_works_replace_the_old_row(tmp_path: Path) -> None:
     grown, rebuilt = open_index(tmp_path / "grown"), open_index(tmp_path / "rebuilt")
     assert as_numbers(grown) == as_numbers(rebuilt), "the threshold too, where the old row was its maximum"
     assert grown.works_of(third.artist_id) == tuple(sorted(fewer.work_sha256s))
-    assert (grown.manifest.artists, grown.manifest.works) == (8, rebuilt.version.works)
+    assert (grown.manifest.artists, grown.manifest.works) == (8, rebuilt.manifest.works)
     assert verify_index(tmp_path / "grown") == []
 
 

@@ -69,7 +69,7 @@ def test_the_others_and_the_threshold_are_as_if_never_indexed(tmp_path: Path) ->
         left, expected = open_index(folder), open_index(fresh)
         assert left.artist_ids == expected.artist_ids
         assert (left.rows.tobytes(), left.delta) == (expected.rows.tobytes(), expected.delta)
-        assert (left.manifest.artists, left.manifest.works) == (7, expected.version.works)
+        assert (left.manifest.artists, left.manifest.works) == (7, expected.manifest.works)
         assert left.manifest.redactions == 1
 
 
