@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import NoReturn
@@ -19,6 +20,12 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         # Ctrl-C while the imports run, or a second one while the first is obeyed
         code = 130
+    if code == 130:
+        # Python kills itself at a normal exit if the Ctrl-C fell into an exec(), such as a dataclass's
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

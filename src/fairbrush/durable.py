@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+DRAFT_PREFIX = ".draft-"  # what a killed writer may leave beside the file
 
-def write_durably(file: Path, content: bytes) -> None:
+
+def write_durably(file: Path, content: bytes | Iterable[bytes]) -> None:
     """Write beside the file, flush to disk, rename over it, flush the folder. Raises OSError."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    draft = file.with_name(f"{DRAFT_PREFIX}{os.getpid()}-{file.name}")
     try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
+        with draft.open("wb") as stream:
+            for chunk in [content] if isinstance(content, bytes) else content:
+                stream.write(chunk)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(file)
+        draft.replace(file)
     except BaseException:
         with suppress(OSError):
-            temporary.unlink()
+            draft.unlink(missing_ok=True)
         raise
     flush_folder(file.parent)
 

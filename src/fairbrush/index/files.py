@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from fairbrush.durable import write_durably
 from fairbrush.errors import IndexBusyError, IndexDamagedError, IndexUnusableError
 
 LOCK_NAME = ".lock"
-DRAFT_PREFIX = ".draft-"
 REPAIR_STEP = "Roll back: fairbrush index rollback; or rebuild: fairbrush index build"
 _CHUNK = 1 << 20
 
@@ -36,36 +35,21 @@ def canonical_json(body: dict[str, Any]) -> bytes:
 def write_file(file: Path, chunks: Iterable[bytes]) -> str:
     """Write beside, sync, rename, sync the folder; returns the SHA-256. Raises IndexUnusableError."""
     digest = hashlib.sha256()
-    draft = file.with_name(f"{DRAFT_PREFIX}{os.getpid()}-{file.name}")
+
+    def digested() -> Iterator[bytes]:
+        for chunk in chunks:
+            digest.update(chunk)
+            yield chunk
+
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as stream:
-            for chunk in chunks:
-                digest.update(chunk)
-                stream.write(chunk)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(file)
-        sync_folder(file.parent)
+        write_durably(file, digested())
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
         raise IndexUnusableError(
             f"The index cannot write {file}: {error.strerror or error}.",
             next_step="Free the disk or make the folder writable; the index is as it was.",
         ) from error
     return digest.hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable; Windows has no such call and needs none."""
-    if sys.platform == "win32":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_checked(file: Path, sha256: str | None) -> bytes:

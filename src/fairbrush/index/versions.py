@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairbrush.durable import DRAFT_PREFIX
 from fairbrush.errors import (
     FairbrushError,
     IndexDamagedError,
@@ -29,7 +30,6 @@ from fairbrush.errors import (
 )
 from fairbrush.index import segments as segment_files
 from fairbrush.index.files import (
-    DRAFT_PREFIX,
     REPAIR_STEP,
     canonical_json,
     read_checked,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairbrush.durable import flush_folder, write_durably
 from fairbrush.errors import RecordError
 from fairbrush.ledger.canonical import canonical_digest, canonical_json, parse_canonical
 
@@ -100,8 +100,9 @@ def write_pending(folder: Path, records: Sequence[Record]) -> Path | None:
     try:
         if not pending.is_dir():
             pending.mkdir(parents=True, exist_ok=True)
-            _fsync_folder(folder)
-        return _write_durably(pending / name, canonical_json(header) + b"\n" + lines)
+            flush_folder(folder)
+        write_durably(pending / name, [canonical_json(header), b"\n", lines])
+        return pending / name
     except OSError as error:
         raise RecordError(
             f"{pending} cannot be written: {error.strerror or error}.",
@@ -153,7 +154,7 @@ def discard_drained(report: DrainReport) -> None:
     for file in report.files:
         file.unlink(missing_ok=True)
     for parent in {file.parent for file in report.files}:
-        _fsync_folder(parent)
+        flush_folder(parent)
 
 
 def _line(record: Record) -> bytes:
@@ -171,33 +172,6 @@ def _line(record: Record) -> bytes:
 
 def _is_pending(name: str) -> bool:
     return name.endswith(_SUFFIX) and not name.startswith(".")
-
-
-def _write_durably(file: Path, content: bytes) -> Path:
-    """Under the final name the file is whole, or it is not there."""
-    unfinished = file.with_name(f".{file.name}.tmp")
-    try:
-        with unfinished.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
-    _fsync_folder(file.parent)
-    return file
-
-
-def _fsync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder, and renames there are journalled
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read_all(folder: Path) -> tuple[list[_Row], list[Path], list[RefusedFile]]:
@@ -226,7 +200,7 @@ def _refuse(file: Path, reason: str, refused: Path) -> RefusedFile:
         (refused / f"{file.name}.reason.txt").write_text(f"{reason}\n", encoding="utf-8")
         moved = file.replace(refused / file.name)
         for parent in (refused, file.parent):
-            _fsync_folder(parent)
+            flush_folder(parent)
     except OSError as error:
         return RefusedFile(file, f"{reason} It could not be moved aside: {error.strerror or error}.")
     return RefusedFile(moved, reason)
