@@ -106,6 +106,23 @@ def copy_art(home: Path) -> list[Path]:
     return [Path(shutil.copy(work, folder / f"{n}.webp")) for n, work in enumerate(works, start=1)]
 
 
+REFUSE_SOCKETS = """
+import socket
+def refuse(*arguments, **options):
+    raise AssertionError(f"network at run time: {arguments}")
+socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = refuse
+socket.getaddrinfo = socket.create_connection = refuse
+"""
+
+
+def without_network(folder: Path) -> dict[str, str]:
+    """The environment in which a command that opens a socket fails."""
+    site = folder / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(REFUSE_SOCKETS)
+    return {"PYTHONPATH": str(site)}
+
+
 def rows_in(cache: Path) -> int:
     """How many images the cache holds now, over all encoders."""
     with contextlib.suppress(CacheError), EmbeddingCache.open(cache, readonly=True) as opened:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fairbrush.embedding.encoder import BUNDLED
 from fairbrush.embedding.session import EmbeddingSession
 from fairbrush.index.search import open_index, works_by_artist
 from fairbrush.index.versions import current_version, manifest_files, verify_index
@@ -21,9 +20,6 @@ import build_gallery_index as script  # noqa: E402 - scripts are no package
 COMMITTED = ROOT / "indexes" / "gallery"
 REBUILD = "Rebuild and commit it: python scripts/build_gallery_index.py && git add indexes/gallery"
 TOLERANCE = 1e-5
-pytestmark = pytest.mark.skipif(
-    not (BUNDLED / "image_tower.onnx").exists(), reason="the bundled encoder is not in this checkout"
-)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from running import Fairbrush, Ran, wait_until
+from running import Fairbrush, Ran, wait_until, without_network
 
 from fairbrush.demo import (
     GALLERY,
@@ -21,12 +21,8 @@ from fairbrush.demo import (
     judge,
     mixed_png,
 )
-from fairbrush.embedding.encoder import BUNDLED
 from fairbrush.errors import WorkspaceError
 
-pytestmark = pytest.mark.skipif(
-    not (BUNDLED / "image_tower.onnx").exists(), reason="the bundled encoder is not in this checkout"
-)
 WIDEST = 100
 LONGEST_S = 60
 STEPS = ["workspace", "artists", "queries", "index", "answers", "records"]
@@ -34,9 +30,9 @@ STEPS = ["workspace", "artists", "queries", "index", "answers", "records"]
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fairbrush, Ran]:
-    """A first run, as a newcomer makes it; ``Fairbrush`` itself ends a run after a minute."""
+    """A first run, as a newcomer makes it, without a network; ``Fairbrush`` ends a run after a minute."""
     fairbrush = Fairbrush(tmp_path_factory.mktemp("demo"))
-    ran = fairbrush("demo")
+    ran = fairbrush("demo", env=without_network(tmp_path_factory.mktemp("offline")))
     assert ran.code == 0, ran.stderr
     return fairbrush, ran
 

@@ -17,12 +17,8 @@ import pytest
 from running import GALLERY, Fairbrush, Ran, wait_until
 
 from fairbrush.doctor import Check, check_faiss, check_library, examine
-from fairbrush.embedding.encoder import BUNDLED
 from fairbrush.ledger import records
 
-pytestmark = pytest.mark.skipif(
-    not (BUNDLED / "image_tower.onnx").exists(), reason="the bundled encoder is not in this checkout"
-)
 ARTISTS = ("Danny Allen", "John Cliff")
 
 

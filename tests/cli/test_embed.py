@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from running import Fairbrush
+from running import Fairbrush, without_network
 
 from fairbrush.corpus.images import ImageLimits, decode_image, decoder_id
 from fairbrush.embedding.cache import EmbeddingCache
@@ -161,22 +161,10 @@ def test_the_command_without_module_is_the_same(fairbrush: Fairbrush, cache: Pat
     assert (ran.code, ran.json["counts"]["new"]) == (0, 4)
 
 
-REFUSE_SOCKETS = """
-import socket
-def refuse(*arguments, **options):
-    raise AssertionError(f"network at run time: {arguments}")
-socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = refuse
-socket.getaddrinfo = socket.create_connection = refuse
-"""
-
-
 def test_embedding_opens_no_socket(
     fairbrush: Fairbrush, cache: Path, art: list[Path], tmp_path: Path
 ) -> None:
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(REFUSE_SOCKETS)
-    env = {"PYTHONPATH": str(site)}
+    env = without_network(tmp_path)
     look_up = (
         "-c",
         "import socket\ntry: socket.getaddrinfo('localhost', 80)\nexcept AssertionError: print('no')",
