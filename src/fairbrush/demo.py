@@ -28,7 +28,7 @@ from fairbrush.corpus.roster_file import Roster, read_roster
 from fairbrush.corpus.roster_import import import_roster
 from fairbrush.corpus.works import prepare_works
 from fairbrush.domain import EmbedOutcome
-from fairbrush.durable import write_durably
+from fairbrush.durable import DRAFT_PREFIX, write_durably
 from fairbrush.embedding.session import EmbeddingSession
 from fairbrush.errors import AttributionError, WorkspaceError
 from fairbrush.index.search import open_index
@@ -207,7 +207,9 @@ def claim_folder(folder: Path) -> None:
         if (folder / MARK).exists():
             _read_state(folder)
             return
-        others = [entry.name for entry in folder.iterdir() if not entry.name.startswith(f".{MARK}.")]
+        # what a killed writer of the mark left behind is ours
+        drafts = set(folder.glob(f"{DRAFT_PREFIX}*-{MARK}"))
+        others = [entry.name for entry in folder.iterdir() if entry not in drafts]
         if others:
             raise WorkspaceError(
                 f"{folder} is not empty and holds no demo: {', '.join(sorted(others)[:3])}.",
