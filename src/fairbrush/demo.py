@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 from fairbrush.attribution import Attribution
 from fairbrush.config import Settings, load_settings
 from fairbrush.corpus.changes import open_registry
-from fairbrush.corpus.images import ImageLimits
+from fairbrush.corpus.images import decoding_workers, image_limits
 from fairbrush.corpus.registry import list_artists
 from fairbrush.corpus.roster_file import Roster, read_roster
 from fairbrush.corpus.roster_import import import_roster
 from fairbrush.corpus.works import prepare_works
 from fairbrush.domain import EmbedOutcome
-from fairbrush.durable import write_durably
+from fairbrush.durable import DRAFT_PREFIX, write_durably
 from fairbrush.embedding.session import EmbeddingSession
 from fairbrush.errors import AttributionError, WorkspaceError
 from fairbrush.index.search import open_index
@@ -56,7 +55,6 @@ UNKNOWN_QUERIES = 4
 MIXED_SIDE = 256
 TOP_ARTISTS = 5
 TOP_ARTISTS_QUERY = "SELECT * FROM top_artists"
-MOST_WORKERS = 8
 
 
 class QueryKind(StrEnum):
@@ -207,7 +205,9 @@ def claim_folder(folder: Path) -> None:
         if (folder / MARK).exists():
             _read_state(folder)
             return
-        others = [entry.name for entry in folder.iterdir() if not entry.name.startswith(f".{MARK}.")]
+        # what a killed writer of the mark left behind is ours
+        drafts = set(folder.glob(f"{DRAFT_PREFIX}*-{MARK}"))
+        others = [entry.name for entry in folder.iterdir() if entry not in drafts]
         if others:
             raise WorkspaceError(
                 f"{folder} is not empty and holds no demo: {', '.join(sorted(others)[:3])}.",
@@ -256,10 +256,8 @@ def _import_artists(settings: Settings, folder: Path, references: Path) -> str:
         return f"{len(entries)} artists with {sum(e.n_works for e in entries)} works, there already"
     roster = read_roster(references)
     rows = [row for row in roster.rows if row.name != LEFT_OUT]
-    limits = ImageLimits(
-        max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, timeout_s=settings.timeout_s
-    )
-    workers = settings.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+    limits = image_limits(settings)
+    workers = decoding_workers(settings)
     prepared = prepare_works([row.works for row in rows], folder, limits, workers=workers)
     works = {row.name: one for row, one in zip(rows, prepared, strict=True)}
     with open_registry(folder, wait_s=settings.database_wait_s) as store:

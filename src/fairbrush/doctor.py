@@ -25,7 +25,7 @@ from fairbrush import __version__
 from fairbrush.config import CONFIG_NAME, Settings, find_workspace, load_settings
 from fairbrush.corpus.eligibility import read_eligibility, revision
 from fairbrush.corpus.erasure import pending_erasures
-from fairbrush.corpus.images import ImageLimits, decoder_id
+from fairbrush.corpus.images import decoder_id, image_limits
 from fairbrush.corpus.registry import list_artists
 from fairbrush.domain import Consent
 from fairbrush.embedding.cache_env import data_file_of
@@ -49,7 +49,7 @@ from fairbrush.index.versions import (
     verify_index,
 )
 from fairbrush.ledger.policy import read_policy
-from fairbrush.ledger.records import pending_files
+from fairbrush.ledger.records import MOST_PENDING, pending_files
 from fairbrush.store import DATABASE_NAME, Store, load_migrations
 from fairbrush.workspace import INDEXES, RECORDS
 
@@ -60,7 +60,6 @@ OLDEST_PYTHON = (3, 11)
 # What fairbrush stands on, by the names the packages are installed under.
 LIBRARIES = ("torch", "open_clip_torch", "duckdb", "onnxruntime", "numpy", "lmdb", "pillow")
 DATABASE_WAIT_S = 0.5
-MOST_PENDING = 64  # files of records that a look-up leaves before it drains them itself
 LITTLE_SPACE_BYTES = 1_000_000_000
 NO_SPACE_BYTES = 50_000_000
 # The structure of a cache larger than this is walked only when asked to look deep.
@@ -295,9 +294,7 @@ def check_encoder(patient: Patient) -> Iterator[Check]:
 
 def _load(patient: Patient, device: Device) -> Encoder:
     settings = patient.settings
-    limits = ImageLimits(
-        max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, timeout_s=settings.timeout_s
-    )
+    limits = image_limits(settings)
     return load_encoder(
         settings.encoder, decoder_id=decoder_id(limits), device=device, threads=settings.threads
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairbrush.corpus.erasure import PendingErasure, finish_erasure, pending_erasures
+from fairbrush.corpus.erasure import PendingErasure, erased_ids, finish_erasure, pending_erasures
 from fairbrush.corpus.works import drop_work_files
 from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.errors import ErasureUnfinishedError, FairbrushError, IndexDamagedError
@@ -95,7 +95,7 @@ def _clear_evidence(store: Store, erased: PendingErasure) -> int:
     evidence = json.dumps({"evidence": {erased.artist_id: None}})
     works = list(erased.work_sha256s)
     with store.transaction() as connection:
-        drained = load_pending(connection, store.workspace / RECORDS)
+        drained = load_pending(connection, store.workspace / RECORDS, forget=erased_ids(store))
         connection.execute(
             "UPDATE attribution SET image_path = NULL WHERE list_contains(?::VARCHAR[], image_sha256)",
             [works],

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from fairbrush.attribution import Attribution, EncoderFacts, ImageFacts, attribute_vector, to_record
 from fairbrush.config import Settings
 from fairbrush.corpus.eligibility import read_eligibility
-from fairbrush.corpus.images import ImageLimits, hash_file
+from fairbrush.corpus.images import hash_file, image_limits
 from fairbrush.domain import EmbedStatus
 from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.embedding.session import EmbeddingSession
@@ -75,9 +75,7 @@ class Lookup:
         self.model = model or self.policy.model
         self._settings = settings
         self._record = record
-        self._limits = ImageLimits(
-            max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, timeout_s=settings.timeout_s
-        )
+        self._limits = image_limits(settings)
         self._stack = ExitStack()
         self._session: EmbeddingSession | None = None
         self.index: StyleIndex = open_index(self.workspace / INDEXES)

@@ -21,6 +21,7 @@ from fairbrush.demo import (
     judge,
     mixed_png,
 )
+from fairbrush.durable import DRAFT_PREFIX
 from fairbrush.errors import WorkspaceError
 
 WIDEST = 100
@@ -142,6 +143,13 @@ def test_anothers_file_of_the_same_name_is_not_taken_for_a_demo(tmp_path: Path):
         (tmp_path / "demo.json").write_text(content)
         with pytest.raises(WorkspaceError, match="not what a demo writes"):
             claim_folder(tmp_path)
+
+
+def test_what_a_killed_run_left_of_its_mark_does_not_stop_the_next(tmp_path: Path):
+    draft = tmp_path / f"{DRAFT_PREFIX}4711-demo.json"
+    draft.write_text("{")
+    claim_folder(tmp_path)
+    assert (tmp_path / "demo.json").exists()
 
 
 def test_a_run_that_was_stopped_is_gone_on_with(fairbrush: Fairbrush, tmp_path: Path):

@@ -9,10 +9,13 @@ import subprocess
 import sys
 import textwrap
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from fairbrush import store as store_module
+from fairbrush.corpus import consent, registry
 from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.consent import set_consent
 from fairbrush.corpus.eligibility import (
@@ -20,6 +23,7 @@ from fairbrush.corpus.eligibility import (
     Eligibility,
     UpcomingConsent,
     read_eligibility,
+    write_eligibility,
 )
 from fairbrush.corpus.erasure import erase_artist
 from fairbrush.corpus.membership import Membership, record_memberships
@@ -103,6 +107,24 @@ def test_upcoming_event_is_written_and_read_back(tmp_path: Path) -> None:
     assert read_eligibility(folder, now=datetime(9000, 1, 2)).eligible(MODEL) == []
 
 
+def test_event_that_falls_due_while_the_file_is_written_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, (ann,) = workspace_with(tmp_path, "Ann")
+    due = datetime(9000, 1, 1)
+    with open_registry(folder) as store:
+        set_consent(store, ann, Consent.OPTED_OUT, at=due)
+        clock = count()
+
+        def passing() -> datetime:  # each look at the clock is later: before the event, then after it
+            return due + timedelta(seconds=2 * next(clock) - 1)
+
+        for module in (store_module, registry, consent):
+            monkeypatch.setattr(module, "utc_now", passing)
+        write_eligibility(store)
+    assert read_eligibility(folder, now=due + timedelta(hours=1)).eligible(MODEL) == []
+
+
 def test_kill_between_commit_and_file_is_repaired_by_the_next_command(tmp_path: Path) -> None:
     folder, (ann,) = workspace_with(tmp_path, "Ann")
     program = f"""
@@ -126,7 +148,7 @@ def test_kill_between_commit_and_file_is_repaired_by_the_next_command(tmp_path: 
         assert read_eligibility(folder).eligible(MODEL) == []
 
 
-@pytest.mark.parametrize("damage", ["absent", "no json", "list", "digest", "consent", "schema"])
+@pytest.mark.parametrize("damage", ["absent", "no json", "list", "digest", "consent", "schema", "upcoming"])
 def test_damaged_file_is_refused_then_written_again(tmp_path: Path, damage: str) -> None:
     folder, (ann,) = workspace_with(tmp_path, "Ann")
     file = folder / ELIGIBILITY_NAME
@@ -142,6 +164,9 @@ def test_damaged_file_is_refused_then_written_again(tmp_path: Path, damage: str)
             file.write_text(json.dumps({**document, "digest": "0" * 64}))
         case "schema":
             file.write_text(json.dumps({**document, "schema": "fairbrush.eligibility/2"}))
+        case "upcoming":
+            event = {"effective_at": "2026-01-01T00:00:00", "artist_id": "nobody", "consent": "opted_out"}
+            file.write_text(json.dumps({**document, "upcoming": [event]}))
         case "consent":
             document["artists"][ann]["consent"] = "opted_in"
             file.write_text(json.dumps(document))
@@ -168,3 +193,17 @@ def test_reading_imports_neither_duckdb_nor_numpy(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.split("\n") == ["1", "set()", ""]
+
+
+def test_a_scheduled_opt_out_cannot_be_taken_out_of_the_file_in_silence(tmp_path: Path) -> None:
+    create_workspace(tmp_path)
+    with open_registry(tmp_path) as store:
+        artist, _ = add_artist(store, "Ann")
+        set_consent(store, artist.artist_id, Consent.OPTED_OUT, at=datetime(2999, 1, 1))
+    file = tmp_path / "indexes" / "eligibility.json"
+    document = json.loads(file.read_text())
+    assert document["upcoming"]
+    assert read_eligibility(tmp_path).upcoming
+    file.write_text(json.dumps({**document, "upcoming": []}))
+    with pytest.raises(EligibilityError, match="damaged"):
+        read_eligibility(tmp_path)

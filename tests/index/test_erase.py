@@ -11,7 +11,14 @@ from fairbrush.errors import IndexDamagedError, IndexMissingError
 from fairbrush.index.build import ArtistWorks
 from fairbrush.index.erase import erase_artist
 from fairbrush.index.search import open_index
-from fairbrush.index.versions import VersionFiles, current_version, list_versions, rollback, verify_index
+from fairbrush.index.versions import (
+    VersionFiles,
+    current_version,
+    list_versions,
+    manifest_files,
+    rollback,
+    verify_index,
+)
 from fairbrush.style.space import fit_style_space
 
 
@@ -174,6 +181,18 @@ def test_an_erasure_that_was_interrupted_is_finished_by_the_next(
     assert erase_artist(tmp_path, "artist-0000") == [3, 4]
     assert traces(tmp_path, needles) == []
     assert verify_index(tmp_path) == []
+
+
+def test_what_no_manifest_names_any_more_goes_too(tmp_path: Path) -> None:
+    """A first build killed before its manifest, or a damaged manifest deleted as the message says."""
+    world = make_world()
+    world.build(tmp_path, world.artists[:3])
+    needles = needles_of(tmp_path, "artist-0000")
+    [manifest] = manifest_files(tmp_path).values()
+    manifest.unlink()
+    assert traces(tmp_path, needles)
+    assert erase_artist(tmp_path, "artist-0000") == []
+    assert traces(tmp_path, needles) == []
 
 
 def test_nothing_indexed_is_nothing_to_erase(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Records: nothing acknowledged is ever lost, counted twice or overwritten, however the process ends."""
 
+import json
 import os
 import random
 import re
@@ -329,3 +330,18 @@ def test_files_drain_in_the_order_they_were_written(tmp_path):
     early = replace(record("moon"), recorded_at=NOON)
     files = [write_pending(tmp_path, [late]), write_pending(tmp_path, [early])]
     assert pending_files(tmp_path) == files[::-1]
+
+
+def test_an_erased_artists_works_do_not_come_back_with_a_record_that_waited(tmp_path, database):
+    works = [{"work_sha256": digest("work"), "similarity": "0.5"}]
+    one = record("moon")
+    one = replace(one, about={**one.about, "evidence": {"ada": works, "bo": works}})
+    write_pending(tmp_path, [one])
+    database.begin()
+    load_pending(database, tmp_path, forget={"ada"})
+    database.commit()
+    [(evidence, stored_digest)] = database.execute(
+        "SELECT about->>'$.evidence', body_digest FROM attribution"
+    ).fetchall()
+    assert list(json.loads(evidence)) == ["bo"]
+    assert stored_digest == one.digest  # what is hashed never held it

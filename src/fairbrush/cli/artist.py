@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +24,6 @@ from fairbrush.cli.output import (
 from fairbrush.cli.registry import (
     CopyFlag,
     NewFlag,
-    image_limits,
     parse_moment,
     registry,
     report_works,
@@ -59,7 +57,6 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A name, an al
 WorksArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="WORKS...", help="Images, and folders searched for images.")
 ]
-MOST_WORKERS = 8
 
 
 @app.command()
@@ -309,10 +306,11 @@ def erase(
 
 def _prepare(context: typer.Context, groups: list[Any], *, copy: bool) -> list[PreparedWorks]:
     """Read the works of each group of paths. Raises WorkspaceError where there is no workspace."""
+    from fairbrush.corpus.images import decoding_workers, image_limits
     from fairbrush.corpus.works import prepare_works
 
     settings, workspace = workspace_settings(context)
-    workers = settings.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+    workers = decoding_workers(settings)
     return prepare_works(groups, workspace, image_limits(settings), workers=workers, copy=copy)
 
 

@@ -27,7 +27,7 @@ from fairbrush.cli.output import (
     table,
     write_answer,
 )
-from fairbrush.cli.registry import workspace_settings
+from fairbrush.cli.registry import say_drained, workspace_settings
 from fairbrush.errors import (
     ConfigError,
     DatabaseBusyError,
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 SCHEMA = "fairbrush.attributions/1"
 FAILURE_SCHEMA = "fairbrush.failure/1"
 STREAM = Path("-")
-MOST_PENDING = 64  # files left behind by single look-ups before one of them drains them all
 COLUMNS = ("image", "to", "id", "share", "similarity", "z", "attribution_id")
 
 
@@ -175,6 +174,8 @@ def _stream(lookup: Lookup, *, explain: bool, record: bool) -> int:
 
     Gives how many failed. Ends with stdin, or when nobody reads the answers any more.
     """
+    from fairbrush.ledger.records import MOST_PENDING
+
     failed, since_drain = 0, 0
     for line in sys.stdin.buffer if sys.stdin else ():
         name = os.fsdecode(line.rstrip(b"\r\n"))  # a file name need not be UTF-8
@@ -205,7 +206,7 @@ def _failure(answer: Answer) -> dict[str, Any]:
 
 def _drain_if_due(workspace: Path, *, many: bool) -> None:
     """Bring the records into the database now and then; where it is busy they wait, and nobody else does."""
-    from fairbrush.ledger.records import pending_count
+    from fairbrush.ledger.records import MOST_PENDING, pending_count
     from fairbrush.workspace import RECORDS
 
     if not many and pending_count(workspace / RECORDS) <= MOST_PENDING:
@@ -219,10 +220,7 @@ def _drain_if_due(workspace: Path, *, many: bool) -> None:
         if not isinstance(error, DatabaseBusyError) and error.next_step:
             say(f"  next: {error.next_step}")
         return
-    for refused in drained.refused:
-        say(f"refused record: {refused.file}: {refused.reason}")
-    for conflict in drained.conflicts:
-        say(f"conflict: {conflict.attribution_id} was recorded with other numbers before, which stay.")
+    say_drained(drained)
 
 
 def _document(attribution: Attribution, *, explain: bool) -> dict[str, Any]:

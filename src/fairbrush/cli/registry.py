@@ -15,8 +15,9 @@ from fairbrush.config import Settings, load_settings
 from fairbrush.errors import ConfigError, ErasureUnfinishedError
 
 if TYPE_CHECKING:
-    from fairbrush.corpus.images import ImageLimits, Refusal
+    from fairbrush.corpus.images import Refusal
     from fairbrush.corpus.works import DuplicateWork
+    from fairbrush.ledger.records import DrainReport
     from fairbrush.store import Store
 
 ERASED_NAME = "(erased)"
@@ -65,14 +66,6 @@ def workspace_settings(context: typer.Context) -> tuple[Settings, Path]:
     return settings, require_workspace(settings.workspace)
 
 
-def image_limits(settings: Settings) -> ImageLimits:
-    from fairbrush.corpus.images import ImageLimits
-
-    return ImageLimits(
-        max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, timeout_s=settings.timeout_s
-    )
-
-
 def shown_name(name: str) -> str:
     """An erased name is empty in the registry."""
     return name or ERASED_NAME
@@ -100,3 +93,11 @@ def report_works(refusals: list[Refusal], duplicates: list[DuplicateWork]) -> No
         say(f"duplicate: {duplicate.path} is a work of {duplicate.artist_id} and of {others}.")
     if duplicates:
         say("  next: it is kept under each. Erase or correct the artist that is wrong.")
+
+
+def say_drained(drained: DrainReport) -> None:
+    """Say on stderr which records were set aside; nobody else will."""
+    for refused in drained.refused:
+        say(f"refused record: {refused.file}: {refused.reason}")
+    for conflict in drained.conflicts:
+        say(f"conflict: {conflict.attribution_id} was recorded with other numbers before, which stay.")

@@ -22,7 +22,7 @@ from fairbrush.cli.output import (
     emit,
     say,
 )
-from fairbrush.cli.registry import workspace_settings
+from fairbrush.cli.registry import say_drained, workspace_settings
 from fairbrush.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _answer(
 
     settings, workspace = workspace_settings(context)
     try:
-        drain_records(workspace, wait_s=0)
+        say_drained(drain_records(workspace, wait_s=0))
     except StoreError as error:  # busy or read-only: what is in the database can perhaps still be read
         if pending_count(workspace / RECORDS):
             say(f"{error.message} The latest look-ups are missing below.")

@@ -116,7 +116,12 @@ def read_eligibility(workspace: Path, *, now: datetime | None = None) -> Eligibi
         raise _unusable(file, "is damaged (no JSON)") from error
     try:
         eligibility = _from_document(document)
-        is_sound = document["schema"] == SCHEMA and document["digest"] == eligibility.digest
+        is_sound = (
+            document["schema"] == SCHEMA
+            and document["digest"] == eligibility.digest
+            and document["sha256"] == _checksum(document)
+            and all(event.artist_id in eligibility.artists for event in eligibility.upcoming)
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unusable(file, f"is damaged ({error!r})") from error
     if not is_sound:
@@ -133,17 +138,22 @@ def write_eligibility(store: Store, *, now: datetime | None = None) -> Eligibili
     from fairbrush.corpus.consent import read_upcoming
     from fairbrush.corpus.membership import all_outside
     from fairbrush.corpus.registry import list_artists
+    from fairbrush.store import as_utc, utc_now
 
     assert not store.in_transaction, "commit first: the file must never be ahead of the database"
+    # one moment for both: an event due between two would be neither in effect nor upcoming
+    moment = as_utc(now) if now else utc_now()
     artists = {
         entry.artist.artist_id: entry.artist
-        for entry in list_artists(store, now=now)
+        for entry in list_artists(store, now=moment)
         if entry.artist.consent is not Consent.ERASED
     }
-    upcoming = tuple(event for event in read_upcoming(store, now=now) if event.artist_id in artists)
+    upcoming = tuple(event for event in read_upcoming(store, now=moment) if event.artist_id in artists)
     eligibility = Eligibility(artists, all_outside(store), revision(store), upcoming)
     file = store.workspace / ELIGIBILITY_NAME
-    content = json.dumps(_to_document(eligibility), ensure_ascii=False, indent=1, sort_keys=True)
+    document = _to_document(eligibility)
+    document["sha256"] = _checksum(document)
+    content = json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True)
     try:
         file.parent.mkdir(exist_ok=True)
         write_durably(file, content.encode() + b"\n")
@@ -196,6 +206,12 @@ def _to_document(eligibility: Eligibility) -> dict[str, Any]:
             for event in eligibility.upcoming
         ],
     }
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    """Of all the file says, names and scheduled consent too, which ``digest`` leaves out."""
+    said = {name: value for name, value in document.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _from_document(document: Mapping[str, Any]) -> Eligibility:

@@ -72,6 +72,12 @@ def erase_artist(
     return next(p for p in pending_erasures(store) if p.artist_id == artist.artist_id)
 
 
+def erased_ids(store: Store) -> set[str]:
+    """Every artist that was erased."""
+    rows = store.connection.execute("SELECT artist_id FROM redaction_event").fetchall()
+    return {artist_id for (artist_id,) in rows}
+
+
 def pending_erasures(store: Store) -> list[PendingErasure]:
     """What erased artists still have outside the database, this command's and any interrupted one's."""
     rows = store.connection.execute(

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from fairbrush.config import Settings
+
 MIB = 1024 * 1024
+MOST_WORKERS = 8
 
 IMAGE_EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
@@ -63,6 +66,18 @@ class ImageLimits:
     working_side: int = 1024
     timeout_s: float = 20.0
     memory_bytes: int = 2048 * MIB
+
+
+def image_limits(settings: Settings) -> ImageLimits:
+    """The limits a command decodes within."""
+    return ImageLimits(
+        max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, timeout_s=settings.timeout_s
+    )
+
+
+def decoding_workers(settings: Settings) -> int:
+    """How many processes decode: as set, else one a core, at most 8."""
+    return settings.workers or min(MOST_WORKERS, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, eq=False)

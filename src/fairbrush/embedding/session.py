@@ -8,14 +8,20 @@ encoder must be loaded to know its weights).
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from fairbrush.config import Settings
-from fairbrush.corpus.images import FoundImages, ImageLimits, decoder_id, find_images
+from fairbrush.corpus.images import (
+    FoundImages,
+    ImageLimits,
+    decoder_id,
+    decoding_workers,
+    find_images,
+    image_limits,
+)
 from fairbrush.corpus.reader import ImageReader
 from fairbrush.domain import EmbedOutcome
 from fairbrush.embedding.cache import CacheSpace, EmbeddingCache
@@ -23,7 +29,6 @@ from fairbrush.embedding.embed import embed_files
 from fairbrush.embedding.encoder import Device, Encoder, load_encoder
 from fairbrush.errors import ConfigError
 
-MOST_WORKERS = 8
 # Beyond these nothing works: no image is decoded in time, a timer overflows, or starting takes for ever.
 _LEAST = {"batch": 1, "max_bytes": 1, "max_pixels": 1, "timeout_s": 0.1}
 _MOST = {"workers": 1024, "threads": 1024, "timeout_s": 86_400}
@@ -37,7 +42,7 @@ class EmbeddingSession:
         self.cache_folder = settings.cache_folder
         self._limits = limits
         self._batch = settings.batch
-        self._workers = settings.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+        self._workers = decoding_workers(settings)
         self._stack = ExitStack()
         self._space: CacheSpace | None = None
 
@@ -52,9 +57,7 @@ class EmbeddingSession:
             raise ConfigError(
                 f"{settings.device!r} is not a device.", next_step=f"Use one of {known}."
             ) from None
-        limits = ImageLimits(
-            max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, timeout_s=settings.timeout_s
-        )
+        limits = image_limits(settings)
         encoder = load_encoder(
             settings.encoder,
             decoder_id=decoder_id(limits),

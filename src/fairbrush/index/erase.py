@@ -23,7 +23,6 @@ from fairbrush.index.versions import (
     SegmentRef,
     VersionFiles,
     list_versions,
-    manifest_files,
     prune_unlocked,
     write_manifest,
 )
@@ -40,8 +39,8 @@ def erase_artist(folder: Path, artist_id: str) -> list[int]:
     Nothing to do is no error: an artist without works was never indexed. Raises IndexDamagedError where a
     version cannot be read, since it may hold the artist; IndexBusyError.
     """
-    if not manifest_files(folder):
-        return []
+    if not any(folder.glob("*/*")):
+        return []  # never written; a build that was killed before its first manifest leaves segments
     with writer_lock(folder):
         eraser = _Eraser(folder, artist_id)
         rewritten = [number for version in list_versions(folder) if (number := eraser.rewrite(version))]

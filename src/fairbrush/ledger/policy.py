@@ -57,9 +57,8 @@ class Policy:
 
     @property
     def digest(self) -> str:
-        return canonical_digest(
-            {"schema": "fairbrush.policy/1", "b": self.b, "w": self.w, "model": self.model}
-        )
+        """Of b and w: the model that was meant stands in the attribution's id itself."""
+        return canonical_digest({"schema": "fairbrush.policy/1", "b": self.b, "w": self.w})
 
 
 def read_policy(table: Mapping[str, Any]) -> Policy:

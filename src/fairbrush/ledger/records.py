@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PENDING_SCHEMA = "fairbrush.pending/1"
 E12 = 10**12
+MOST_PENDING = 64  # files left behind by single look-ups before one of them drains them all
 _SUFFIX = ".jsonl"
 
 
@@ -142,9 +144,15 @@ def drain(connection: DuckDBPyConnection, folder: Path) -> DrainReport:
     return report
 
 
-def load_pending(connection: DuckDBPyConnection, folder: Path) -> DrainReport:
-    """``drain`` within the caller's transaction; call ``discard_drained`` once that has committed."""
+def load_pending(
+    connection: DuckDBPyConnection, folder: Path, *, forget: Collection[str] = ()
+) -> DrainReport:
+    """``drain`` within the caller's transaction; call ``discard_drained`` once that has committed.
+
+    ``forget``: erased artists, whose works do not come back as evidence in a record that was waiting.
+    """
     records, files, refused = _read_all(folder)
+    records = [_without_evidence(record, forget) for record in records] if forget else records
     report = _insert(connection, records)
     return replace(report, refused=tuple(refused), files=tuple(files))
 
@@ -231,6 +239,15 @@ def _read_file(content: bytes) -> list[_Row]:
     if len(rows) != header.get("records"):
         raise RecordError(f"The file holds {len(rows)} records, its header says {header.get('records')}.")
     return rows
+
+
+def _without_evidence(record: _Row, artist_ids: Collection[str]) -> _Row:
+    about = json.loads(record.about)
+    evidence = about.get("evidence") or {}
+    kept = {artist_id: works for artist_id, works in evidence.items() if artist_id not in artist_ids}
+    if len(kept) == len(evidence):
+        return record
+    return replace(record, about=canonical_json({**about, "evidence": kept}).decode())
 
 
 def _read_line(line: bytes) -> _Row:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fairbrush.corpus.changes import open_registry
+from fairbrush.corpus.erasure import erased_ids
 from fairbrush.ledger.records import DrainReport, discard_drained, load_pending
 from fairbrush.reports.catalogue import install_views
 from fairbrush.workspace import RECORDS
@@ -21,7 +22,7 @@ def drain_records(workspace: Path, *, wait_s: float) -> DrainReport:
     """
     with open_registry(workspace, wait_s=wait_s) as store:
         with store.transaction() as connection:
-            drained = load_pending(connection, workspace / RECORDS)
+            drained = load_pending(connection, workspace / RECORDS, forget=erased_ids(store))
             install_views(connection)
         discard_drained(drained)
     return drained
