@@ -22,7 +22,7 @@ from fairbrush.style.affinity import (
     style_rows,
 )
 from fairbrush.style.space import StyleSpace, fit_style_space
-from fairbrush.style.space_file import load_space, save_space
+from fairbrush.style.space_file import decode_space, encode_space
 
 
 def unit_rows(count: int, dim: int, seed: int) -> np.ndarray:
@@ -141,27 +141,26 @@ def test_vectors_of_another_dim_are_refused_with_both_numbers() -> None:
         style_rows(a_space(), unit_rows(2, 7, 14).astype(np.float32))
 
 
-def test_space_comes_back_bit_for_bit(tmp_path) -> None:
-    space, file = a_space(), tmp_path / "space.npz"
-    sha256 = save_space(space, file)
-    again = load_space(file, space_id=space.space_id, sha256=sha256)
+def test_space_comes_back_bit_for_bit() -> None:
+    space = a_space()
+    content = encode_space(space)
+    again = decode_space(content, space_id=space.space_id, source="here")
     assert (again.centre.tobytes(), again.whitening.tobytes()) == (
         space.centre.tobytes(),
         space.whitening.tobytes(),
     )
-    assert save_space(again, tmp_path / "again.npz") == sha256
+    assert encode_space(again) == content
 
 
-def test_damaged_space_is_detected(tmp_path) -> None:
-    space, file = a_space(), tmp_path / "space.npz"
-    sha256 = save_space(space, file)
-    content = bytearray(file.read_bytes())
-    content[200] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(StyleSpaceError, match="damaged"):
-        load_space(file, space_id=space.space_id, sha256=sha256)
-    with pytest.raises(StyleSpaceError, match="cannot be read"):
-        load_space(tmp_path / "absent.npz", space_id=space.space_id, sha256=sha256)
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_bytes_that_are_no_space_are_refused(content: bytes) -> None:
+    with pytest.raises(StyleSpaceError, match="no style space"):
+        decode_space(content, space_id=a_space().space_id, source="here")
+
+
+def test_another_space_than_the_one_named_is_refused() -> None:
+    with pytest.raises(StyleSpaceError, match="holds style space"):
+        decode_space(encode_space(a_space()), space_id="0" * 16, source="here")
 
 
 def test_affinity_is_imported_without_numpy() -> None:

@@ -1,14 +1,12 @@
-"""A style space on disk: ``space.npz`` beside the indexes that use it.
+"""A style space as bytes, for the file beside the indexes that use it.
 
-Enters and leaves: a ``StyleSpace``. The one rule: the bytes are checked against a digest before they are
-parsed, the numbers against the space's id after; no pickle is ever read.
+Enters and leaves: a ``StyleSpace``. The one rule: the numbers are checked against the space's id, and no
+pickle is ever read. (Who reads the file compares its digest first.)
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-from pathlib import Path
 
 from fairbrush.errors import StyleSpaceError
 from fairbrush.style.space import StyleSpace
@@ -32,7 +30,7 @@ def decode_space(content: bytes, *, space_id: str, source: str) -> StyleSpace:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             space = StyleSpace(arrays["centre"], arrays["whitening"])
-    except Exception as error:
+    except Exception as error:  # whatever numpy and zipfile raise for bytes that are no archive
         raise StyleSpaceError(f"{source} is no style space: {error}.", next_step=DAMAGED_STEP) from error
     dim = space.centre.size
     shapes_fit = space.centre.shape == (dim,) and space.whitening.shape == (dim, dim)
@@ -43,23 +41,3 @@ def decode_space(content: bytes, *, space_id: str, source: str) -> StyleSpace:
             f"{source} holds style space {space.space_id}, not {space_id}.", next_step=DAMAGED_STEP
         )
     return space
-
-
-def save_space(space: StyleSpace, file: Path) -> str:
-    """Write the space; returns the file's SHA-256."""
-    content = encode_space(space)
-    file.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def load_space(file: Path, *, space_id: str, sha256: str) -> StyleSpace:
-    """Raises StyleSpaceError where the file is missing, damaged or another space's."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise StyleSpaceError(
-            f"The style space {file} cannot be read: {error}.", next_step=DAMAGED_STEP
-        ) from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise StyleSpaceError(f"The style space {file} is damaged.", next_step=DAMAGED_STEP)
-    return decode_space(content, space_id=space_id, source=str(file))
