@@ -32,8 +32,8 @@ WORKS_PER_ARTIST = 40
 REFERENCE_FRACTION = 0.6
 PANEL_WORKS_PER_HAND = 4
 
-# Chosen by eye from contact sheets before any encoder was measured: a recognisable hand, at least 24
-# distinct works. Left out: flags, maps of one country, semaphore, spirographs.
+# Chosen by eye from contact sheets: a recognisable hand, at least 24 distinct works. Left out: flags,
+# semaphore, spirographs, and, after the first measurements, an artist of mostly maps of one country.
 GALLERY_ARTISTS = (
     "Alan Horkan",
     "Andy Fitzsimon",
