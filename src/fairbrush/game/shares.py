@@ -23,6 +23,8 @@ from fairbrush.errors import GameError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from fairbrush.game.blend import Survivors
+
 E12 = 10**12
 
 
@@ -119,6 +121,23 @@ def truncated_certificate(
         return exact_certificate("airport closed form")
     bound = first_left_out * (1 / kept - 1 / players) / worth * artists_part
     return Certificate(kind="airport closed form, truncated", exact=False, bound=bound)
+
+
+def blend_certificate(chosen: Survivors, *, artists_part: float) -> Certificate:
+    """``blend`` solved on the survivors (blend.survivors): exact unless the limit on players dropped some.
+
+    Where no two of the would-be survivors' centroids point apart, v is subadditive: those dropped add at
+    most ``v(dropped)`` to any coalition, so each kept one has at most
+    ``v(dropped) + v(candidates) - v(survivors)`` too much of v, here as a share of the bill. Elsewhere the
+    bound is all that artists get, ``artists_part = w(1-b)A``.
+    """
+    kind = "blend, 2^m coalitions"
+    if not chosen.dropped:
+        return exact_certificate(kind)
+    part = 1.0
+    if chosen.subadditive and chosen.worth_of_candidates > 0.0:
+        part = (chosen.worth_of_dropped + chosen.unexplained) / chosen.worth_of_candidates
+    return Certificate(kind=f"{kind}, truncated", exact=False, bound=min(part, 1.0) * artists_part)
 
 
 def _payable(phi: ArrayLike, ids: Sequence[str]) -> list[int]:
