@@ -4,7 +4,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from game.oracles import FEW, image_and_centroids
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fairbrush.errors import GameError
@@ -16,17 +17,6 @@ from fairbrush.game.blend import (
     survivors,
     worth_of_every_blend,
 )
-
-FEW = settings(max_examples=60, deadline=None)
-
-
-def image_and_centroids(players, seed, *, dim=16, alike=0.5, noise=0.4):
-    """Unit centroids that have ``alike`` in common, and a unit blend of the first ones with noise."""
-    rng = np.random.default_rng(seed)
-    centroids = rng.standard_normal((players, dim)) + alike * rng.standard_normal(dim)
-    centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
-    x = rng.dirichlet(np.ones(min(players, 3))) @ centroids[:3] + noise / dim**0.5 * rng.standard_normal(dim)
-    return x / np.linalg.norm(x), centroids
 
 
 def by_coordinate_descent(linear, gram, *, ridge=RIDGE, sweeps=20_000):
@@ -147,6 +137,16 @@ def test_beyond_the_limit_the_largest_weights_stay_and_what_is_lost_is_told():
     assert chosen.worth_of_dropped == pytest.approx(np.sqrt(0.05))
 
 
+def test_the_limit_counts_creators_so_one_split_over_many_entries_drops_nobody():
+    gains = np.array([0.9] * 12 + [0.02, 0.01])
+    gram = np.eye(14)
+    gram[:12, :12] = 1.0
+    chosen = survivors(gains, gram, unions=["ann"] * 12 + ["bob", "cy"], most=2)
+    assert chosen.indices.tolist() == list(range(13))
+    assert chosen.dropped == 1
+    assert survivors(gains, gram, most=2).indices.tolist() == [0, 1]
+
+
 def test_nobody_above_the_threshold_is_no_survivor():
     for gains in ([], [-0.1, -0.2], [0.0, -0.3]):
         chosen = survivors(gains, np.eye(len(gains)))
@@ -180,11 +180,13 @@ def test_players_who_may_swap_are_found_and_evened():
 def test_matrices_that_are_no_gram_matrix_are_refused():
     with pytest.raises(GameError, match="negative eigenvalue"):
         worth_of_every_blend([[0.5, 0.5]], [[[1.0, 1.1], [1.1, 1.0]]])
+    with pytest.raises(GameError, match="negative eigenvalue"):
+        survivors([0.5, 0.4], [[1.0, 1.0 + 1e-7], [1.0 + 1e-7, 1.0]])
     with pytest.raises(GameError, match="no centroid is 0"):
         nonnegative_weights([0.5, 0.5], [[1.0, 0.0], [0.0, 0.0]])
     with pytest.raises(GameError, match="symmetric"):
         nonnegative_weights([0.5, 0.5], [[1.0, 0.2], [0.0, 1.0]])
-    with pytest.raises(GameError, match=r"shapes \(1, 2\), \(1, 3, 3\)"):
+    with pytest.raises(GameError, match=r"shapes \(2,\), \(3, 3\)"):
         nonnegative_weights([0.5, 0.5], np.eye(3))
     with pytest.raises(GameError, match=r"2\^17"):
         worth_of_every_blend(np.ones((1, 17)), np.eye(17)[None])

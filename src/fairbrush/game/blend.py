@@ -11,6 +11,7 @@ any such T is feasible. So ``v(S)^2 = max over feasible T within S of linear_T' 
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,8 @@ _STATIONARY = 1e-13  # a gradient relative to the largest; a clone's is RIDGE ov
 @dataclass(frozen=True)
 class Survivors:
     """Who plays. ``indices``: intp (m,), ascending, of the candidates; ``weights``: float64 (m,), > 0, the
-    blend nearest to the image. Worths are v of all candidates, of the survivors, and of those who would have
-    survived but for ``most`` (0 where nobody was dropped).
+    blend nearest to the image. Worths are v of all candidates, of the survivors, and of the ``dropped`` who
+    would have survived but for the limit. ``subadditive``: no two of all these point apart.
     """
 
     indices: NDArray[np.intp]
@@ -89,15 +90,8 @@ def _faces(
     squared = np.zeros((games, 1))
     residual = linear[:, None, :]
     rows = gram[:, None, :, :]  # of the players not yet eliminated: (games, 2^k, m - k, m)
-    least = RIDGE / 2 * np.diagonal(gram, axis1=1, axis2=2)
     for k in range(m):
-        pivot = rows[:, :, 0, k]
-        if (pivot < least[:, None, k]).any():
-            raise GameError(
-                "This Gram matrix has a negative eigenvalue, so it is none.",
-                next_step="Compute it in float64 from the centroids.",
-            )
-        root = np.sqrt(pivot)
+        root = np.sqrt(rows[:, :, 0, k])
         step = residual[:, :, k] / root
         row = rows[:, :, 0, :] / root[:, :, None]
         squared = np.concatenate([squared, squared + step * step], axis=1)
@@ -132,33 +126,41 @@ def nonnegative_weights(linear: ArrayLike, gram: ArrayLike) -> NDArray[np.float6
     >>> nonnegative_weights([0.6, 0.8, -0.1], np.eye(3)).round(12).tolist()
     [0.6, 0.8, 0.0]
     """
-    gains, grams = checked_blend(np.asarray(linear)[None], np.asarray(gram)[None], leading=1)
-    return _weights(gains[0], grams[0])
+    return _weights(*checked_blend(linear, gram, leading=0))
 
 
-def survivors(linear: ArrayLike, gram: ArrayLike, *, most: int = MOST_SURVIVORS) -> Survivors:
+def survivors(
+    linear: ArrayLike,
+    gram: ArrayLike,
+    *,
+    unions: Sequence[Hashable] | None = None,
+    most: int = MOST_SURVIVORS,
+) -> Survivors:
     """Which of n candidates play: the support of the non-negative lasso, whose look-alikes it explains away.
 
-    linear: float (n,), similarities less penalties; gram: float (n, n). Beyond ``most`` the largest weights
-    stay, ties by index. Raises GameError where ``gram`` is no Gram matrix.
+    linear: float (n,), similarities less penalties; gram: float (n, n); unions: one label a candidate, each
+    a union alone where None. Beyond ``most`` unions those of largest weight stay, ties by first candidate.
+    Raises GameError where ``gram`` is no Gram matrix.
 
     >>> chosen = survivors([0.8, 0.79, -0.2], [[1.0, 0.999, 0.0], [0.999, 1.0, 0.0], [0.0, 0.0, 1.0]])
     >>> chosen.indices.tolist(), chosen.unexplained
     ([0], 0.0)
     """
-    many, grams = checked_blend(np.asarray(linear)[None], np.asarray(gram)[None], leading=1)
-    gains, cone = many[0], grams[0]
+    gains, cone = checked_blend(linear, gram, leading=0)
+    _, union_of = numbered(range(len(gains)) if unions is None else unions, players=len(gains))
     weights = _weights(gains, cone)
-    support = np.flatnonzero(weights > 0.0)
-    heaviest = support[np.argsort(-weights[support], kind="stable")]
-    kept, dropped = np.sort(heaviest[:most]), np.sort(heaviest[most:])
     worth = _worth(gains, weights)
-    if not len(dropped):
+    support = np.flatnonzero(weights > 0.0)
+    heaviest = np.argsort(-np.bincount(union_of, weights=weights), kind="stable")[:most]
+    kept = support[np.isin(union_of[support], heaviest)]
+    if len(kept) == len(support):
         return Survivors(kept, weights[kept], worth, worth, 0.0, 0, True)
     fewer = _weights(gains[kept], cone[np.ix_(kept, kept)])
+    stay = kept[fewer > 0.0]
+    dropped = np.setdiff1d(support, stay)
     rest = _weights(gains[dropped], cone[np.ix_(dropped, dropped)])
     return Survivors(
-        indices=kept[fewer > 0.0],
+        indices=stay,
         weights=fewer[fewer > 0.0],
         worth_of_candidates=worth,
         worth_of_survivors=_worth(gains[kept], fewer),
@@ -166,6 +168,22 @@ def survivors(linear: ArrayLike, gram: ArrayLike, *, most: int = MOST_SURVIVORS)
         dropped=len(dropped),
         subadditive=bool((cone[np.ix_(support, support)] >= 0.0).all()),
     )
+
+
+def numbered(unions: Sequence[Hashable], *, players: int) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
+    """The different labels in order of first mention, and intp (n_players,): the number of each player's.
+
+    >>> numbered(["ann", "bob", "ann"], players=3)
+    (('ann', 'bob'), array([0, 1, 0]))
+    """
+    if len(unions) != players:
+        raise GameError(
+            f"{players} players need one union label each; got {len(unions)}.",
+            next_step="Name each player's creator; one who has none is a union alone.",
+        )
+    number: dict[Hashable, int] = {}
+    union_of = np.array([number.setdefault(label, len(number)) for label in unions], np.intp)
+    return tuple(number), union_of
 
 
 def worth_of_blend(linear: NDArray[np.float64], gram: NDArray[np.float64]) -> float:
@@ -222,6 +240,15 @@ def checked_blend(
         )
     shrunk = (1.0 - RIDGE) * (0.5 * (cone + turned))
     players = np.arange(gains.shape[-1])
+    shrunk[..., players, players] = norms * (1.0 - RIDGE / 2)
+    try:
+        # half of the ridge is left to spare: no pivot of any subset is lost to rounding
+        np.linalg.cholesky(shrunk)
+    except np.linalg.LinAlgError as error:
+        raise GameError(
+            "This Gram matrix has a negative eigenvalue, so it is none.",
+            next_step="Compute it in float64 from the centroids.",
+        ) from error
     shrunk[..., players, players] = norms
     return gains, shrunk
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fairbrush.game.blend import numbered
 from fairbrush.game.shapley import shapley_by_enumeration, shapley_of_nearest, worth_of_every_coalition
-from fairbrush.game.values import Blend, Quotient, checked_gains, numbered
+from fairbrush.game.values import Blend, Quotient, checked_gains
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -85,7 +85,8 @@ def _shapley_of_worths(worths: NDArray[np.float64], *, players: int) -> NDArray[
     phi = np.zeros((len(worths), players))
     for player in range(players):
         without = codes[(codes >> player) & 1 == 0]
-        marginal = worths[:, without | (1 << player)] - worths[:, without]
+        # take leaves contiguous rows, which are summed in one order however many there are
+        marginal = worths.take(without | (1 << player), axis=1) - worths.take(without, axis=1)
         phi[:, player] = (marginal * weight[size[without]]).sum(axis=1)
     return phi
 

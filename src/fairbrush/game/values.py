@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fairbrush.errors import GameError
-from fairbrush.game.blend import checked_blend, worth_of_blend, worth_of_every_blend
+from fairbrush.game.blend import checked_blend, numbered, worth_of_blend, worth_of_every_blend
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -249,22 +249,6 @@ class Quotient:
 
     def worth(self, coalitions: NDArray[np.bool_]) -> NDArray[np.float64]:
         return self.game.worth(coalitions[:, self.union_of])
-
-
-def numbered(unions: Sequence[Hashable], *, players: int) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
-    """The different labels in order of first mention, and intp (n_players,): the number of each player's.
-
-    >>> numbered(["ann", "bob", "ann"], players=3)
-    (('ann', 'bob'), array([0, 1, 0]))
-    """
-    if len(unions) != players:
-        raise GameError(
-            f"{players} players need one union label each; got {len(unions)}.",
-            next_step="Name each player's creator; one who has none is a union alone.",
-        )
-    number: dict[Hashable, int] = {}
-    union_of = np.array([number.setdefault(label, len(number)) for label in unions], np.intp)
-    return tuple(number), union_of
 
 
 def checked_gains(gains: ArrayLike, *, axes: int) -> NDArray[np.float64]:
