@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairbrush.errors import GameError
-from fairbrush.game.shapley import shapley_of_nearest
-from fairbrush.game.shares import E12, largest_remainder, split, truncated_certificate
+from fairbrush.game.blend import survivors
+from fairbrush.game.shapley import shapley_of_blend, shapley_of_nearest
+from fairbrush.game.shares import E12, blend_certificate, largest_remainder, split, truncated_certificate
 
 HALF, ONE = Fraction(1, 2), Fraction(1)
 PHI = st.just(0.0) | st.floats(-1, 1) | st.floats(0, 1e-300) | st.floats(0, 1e300)
@@ -97,6 +98,40 @@ def test_truncation_overpays_a_kept_player_by_at_most_the_bound(gains, k):
 def test_truncation_below_the_threshold_is_exact():
     certificate = truncated_certificate(first_left_out=0.0, kept=3, players=9, worth=1.0, artists_part=0.5)
     assert (certificate.exact, certificate.bound) == (True, 0.0)
+
+
+@given(st.integers(3, 8), st.integers(1, 6), st.integers(0, 10**6))
+@settings(max_examples=80, deadline=None)
+def test_dropping_survivors_of_a_blend_overpays_a_kept_one_by_at_most_the_bound(players, most, seed):
+    rng = np.random.default_rng(seed)
+    centroids = np.abs(rng.standard_normal((players, 12)))
+    centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
+    x = rng.dirichlet(np.full(players, 0.5)) @ centroids
+    s, gram = centroids @ x / np.linalg.norm(x), centroids @ centroids.T
+    full, kept = survivors(s, gram, most=players), survivors(s, gram, most=most)
+    certificate = blend_certificate(kept, artists_part=0.5)
+    assert certificate.exact == (len(full.indices) <= most)
+
+    def shares_of(chosen):
+        phi = np.zeros(players)
+        members = chosen.indices
+        phi[members] = shapley_of_blend(s[members], gram[np.ix_(members, members)])
+        return phi / phi.sum() * 0.5
+
+    over = (shares_of(kept) - shares_of(full))[kept.indices]
+    assert over.max() <= certificate.bound + 1e-12
+    assert certificate.bound <= 0.5
+
+
+def test_a_blend_that_keeps_every_survivor_is_exact_and_one_that_points_apart_is_not_bounded():
+    everybody = blend_certificate(survivors([0.5, 0.2], np.eye(2)), artists_part=0.5)
+    assert (everybody.kind, everybody.exact, everybody.bound) == ("blend, 2^m coalitions", True, 0.0)
+    part = blend_certificate(survivors([0.5, 0.2], np.eye(2), most=1), artists_part=0.5)
+    assert part.kind == "blend, 2^m coalitions, truncated"
+    whole = 0.29**0.5
+    assert part.bound == pytest.approx((0.2 + whole - 0.5) / whole * 0.5)
+    apart = blend_certificate(survivors([0.5, 0.2], [[1, -0.1], [-0.1, 1]], most=1), artists_part=0.5)
+    assert (apart.exact, apart.bound) == (False, 0.5)
 
 
 def test_numbers_out_of_range_are_refused():
