@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairbrush.errors import GameError
-from fairbrush.game.blend import nonnegative_weights
+from fairbrush.game.selection import nonnegative_weights
 from fairbrush.game.shapley import (
     shapley_by_enumeration,
     shapley_of_blend,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairbrush.errors import GameError
-from fairbrush.game.blend import survivors
+from fairbrush.game.selection import survivors
 from fairbrush.game.shapley import shapley_of_blend, shapley_of_nearest
 from fairbrush.game.shares import E12, blend_certificate, largest_remainder, split, truncated_certificate
 

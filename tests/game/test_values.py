@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairbrush.errors import GameError
-from fairbrush.game.blend import nonnegative_weights, worth_of_every_blend
+from fairbrush.game.blend import worth_of_every_blend
+from fairbrush.game.selection import nonnegative_weights
 from fairbrush.game.shapley import worth_of_every_coalition
 from fairbrush.game.values import Blend, Facets, Nearest, Quotient, Reconstruction, TopKMean, worth_of_all
 

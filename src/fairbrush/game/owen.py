@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairbrush.game.blend import numbered
 from fairbrush.game.shapley import shapley_by_enumeration, shapley_of_nearest, worth_of_every_coalition
+from fairbrush.game.unions import numbered
 from fairbrush.game.values import Blend, Quotient, checked_gains
 
 if TYPE_CHECKING:

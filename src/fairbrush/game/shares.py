@@ -23,7 +23,7 @@ from fairbrush.errors import GameError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from fairbrush.game.blend import Survivors
+    from fairbrush.game.selection import Survivors
 
 E12 = 10**12
 
@@ -124,7 +124,7 @@ def truncated_certificate(
 
 
 def blend_certificate(chosen: Survivors, *, artists_part: float) -> Certificate:
-    """``blend`` solved on the survivors (blend.survivors): exact unless the limit on players dropped some.
+    """``blend`` solved on selection.survivors: exact unless the limit on players dropped some.
 
     Where no two of the would-be survivors' centroids point apart, v is subadditive: those dropped add at
     most ``v(dropped)`` to any coalition, so each kept one has at most

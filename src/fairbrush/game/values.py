@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fairbrush.errors import GameError
-from fairbrush.game.blend import checked_blend, numbered, worth_of_blend, worth_of_every_blend
+from fairbrush.game.blend import checked_blend, worth_of_every_blend
+from fairbrush.game.selection import worth_of_blend
+from fairbrush.game.unions import numbered
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -160,8 +162,8 @@ class Blend:
 class Reconstruction:
     """``v(S) = |x|^2 - |x - sum over S of w_i c_i|^2``: what the coalition's part of one blend redraws.
 
-    The weights are fixed (those of the best blend of all, blend.nonnegative_weights). The one value function
-    that may fall when an artist joins, and be below 0: look-alikes together overshoot.
+    The weights are fixed: those of the best blend of all (selection.nonnegative_weights). The one value
+    function that may fall when an artist joins, and be below 0: look-alikes together overshoot.
 
     >>> game = Reconstruction([0.6, 0.8], np.eye(2), weights=[0.6, 0.8])
     >>> game.worth(np.array([[True, False], [True, True]])).round(12).tolist()
