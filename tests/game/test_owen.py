@@ -108,6 +108,15 @@ def test_equal_entries_of_one_creator_get_equal_bits():
     assert blend[0] == blend[1]
 
 
+def test_creators_with_one_identical_entry_each_get_equal_bits():
+    x, centroids = image_and_centroids(4, 3)
+    which = [0, 1, 2, 0, 3, 0]
+    s, gram = (centroids @ x)[which], (centroids @ centroids.T)[np.ix_(which, which)]
+    phi = creators_of_blend(s, gram, "abbcde")
+    assert phi[0] == phi[3] == phi[5]
+    assert phi.sum() == pytest.approx(worth_of_all(Blend(s, gram)), abs=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_creators_of_a_blend_bring_all_their_entries(seed):
     x, centroids = image_and_centroids(6, seed)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fairbrush.game.blend import evened, interchangeable
 from fairbrush.game.shapley import shapley_by_enumeration, shapley_of_nearest, worth_of_every_coalition
 from fairbrush.game.unions import numbered
 from fairbrush.game.values import Blend, Quotient, checked_gains
@@ -77,7 +78,12 @@ def creators_of_blend(linear: ArrayLike, gram: ArrayLike, unions: Sequence[Hasha
         whole = part.sum()
         # entries that bring nothing alone can only have helped together
         phi[entries] = total * part / whole if whole > 0.0 else total / len(entries)
-    return phi
+    same = interchangeable(game.linear[None], game.gram[None])
+    if same is not None:  # creators of one entry each who may swap get equal bits; others keep theirs
+        single = np.bincount(creators.union_of)[creators.union_of] == 1
+        same &= single[:, None] & single | np.eye(game.players, dtype=np.bool_)
+    even: NDArray[np.float64] = evened(phi[None], same)[0]
+    return even
 
 
 def owen_by_enumeration(game: ValueFunction, unions: Sequence[Hashable]) -> NDArray[np.float64]:
