@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # As if each centroid had a 3e-5 part of its own. Rounding moves a pivot by 1e-15, so a clone's pivot (1e-9)
 # keeps six digits; a worth grows by less than 5e-10 of itself where no two centroids point apart.
 RIDGE = 1e-9
-MOST_TABLED = 16  # 2^16 worths take about 0.1 s
+MOST_TABLED = 16  # 2^16 worths take about 0.04 s
 _CHUNK = 1 << 21  # residuals held at a time: 16 MB
 _SYMMETRIC = 1e-9  # relative; a Gram matrix in float32 is further off
 

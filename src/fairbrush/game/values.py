@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fairbrush.errors import GameError
-from fairbrush.game.blend import checked_blend, worth_of_every_blend
+from fairbrush.game.blend import MOST_TABLED, checked_blend, worth_of_every_blend
 from fairbrush.game.selection import worth_of_blend
 from fairbrush.game.unions import numbered
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-
-MOST_AT_ONCE = 12  # a blend of more players is solved one coalition at a time
 
 
 class ValueFunction(Protocol):
@@ -126,8 +123,8 @@ class Blend:
 
     With ``linear`` the similarities of a unit x to unit centroids it is the norm of x's projection on their
     cone, the best cosine of x to any non-negative mix. With ``linear = s_i - lambda_i`` it is the gain over
-    the threshold, and a single player brings what ``nearest`` gives it. Solved face by face (blend.py): exact
-    for the Gram matrix with its off-diagonals shrunk by 1e-9.
+    the threshold, and a single player brings what ``nearest`` gives it. Exact for the Gram matrix with its
+    off-diagonals shrunk by 1e-9: all coalitions at once (blend.py), or one by one beyond 16 players.
 
     >>> game = Blend([0.6, 0.8], np.eye(2))
     >>> game.worth(np.array([[True, False], [True, True]])).round(12).tolist()
@@ -148,7 +145,7 @@ class Blend:
         return len(self.linear)
 
     def worth(self, coalitions: NDArray[np.bool_]) -> NDArray[np.float64]:
-        if self.players > MOST_AT_ONCE:
+        if self.players > MOST_TABLED:
             return np.array([self._worth_of_one(np.flatnonzero(row)) for row in coalitions], np.float64)
         if self._of_every is None:
             self._of_every = worth_of_every_blend(self.linear[None], self.gram[None])[0]
