@@ -89,6 +89,12 @@ def test_the_limit_counts_creators_so_one_split_over_many_entries_drops_nobody()
     assert survivors(gains, gram, most=2).indices.tolist() == [0, 1]
 
 
+def test_a_candidate_without_gain_survives_where_it_corrects_another():
+    """Why only those above the threshold may be candidates."""
+    assert survivors([0.5, -0.1], [[1.0, -0.4], [-0.4, 1.0]]).indices.tolist() == [0, 1]
+    assert survivors([0.5, -0.1], np.eye(2)).indices.tolist() == [0]
+
+
 def test_nobody_above_the_threshold_is_no_survivor():
     for gains in ([], [-0.1, -0.2], [0.0, -0.3]):
         chosen = survivors(gains, np.eye(len(gains)))

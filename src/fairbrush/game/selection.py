@@ -55,6 +55,7 @@ def survivors(
 
     linear: float (n,), similarities less penalties; gram: float (n, n); unions: one label a candidate, each
     a union alone where None. Beyond ``most`` unions those of largest weight stay, ties by first candidate.
+    Bring only candidates above the threshold: one below can still correct another that points away from it.
     Raises GameError where ``gram`` is no Gram matrix.
 
     >>> chosen = survivors([0.8, 0.79, -0.2], [[1.0, 0.999, 0.0], [0.999, 1.0, 0.0], [0.0, 0.0, 1.0]])
