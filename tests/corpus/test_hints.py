@@ -119,7 +119,7 @@ def test_long_prompts_and_piles_of_accents_take_little_time() -> None:
     finder.find("a" + "\u0301\u0327" * LONGEST_PROMPT)
     finder.find("artist number5 " * LONGEST_PROMPT)
     finder.find("a " * 5000)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 5
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:

@@ -4,8 +4,8 @@
 ``workflow`` is what the editor shows; it is turned into the same shape, as far as its nodes are known.
 
 The one rule: from the sampler whose picture was saved, follow links by what they are called and not by what
-the nodes are, since anybody can write a node. Each walk visits a node once and at most ``MOST_VISITS`` nodes,
-so a cycle ends and a large graph costs little.
+the nodes are, since anybody can write a node. A walk visits a node once, and all walks together visit at most
+``MOST_VISITS``, so a cycle ends and a hostile graph costs little.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from fairbrush.corpus.generation.facts import (
@@ -31,12 +32,13 @@ from fairbrush.corpus.generation.facts import (
 from fairbrush.errors import GenerationUnreadableError
 
 MOST_NODES = 20_000
-MOST_VISITS = 2_000
-MOST_INPUTS = 200  # of one node
+MOST_VISITS = 10_000
+MOST_INPUTS = 100  # of one node
 
 POSITIVE, NEGATIVE = "positive", "negative"
 _ENCODED = ("text", "text_g", "text_l", "t5xxl", "clip_g", "clip_l")
 _STRING_WORDS = ("text", "string", "prompt", "value", "wildcard")
+_VALUE_NAMES = ("value", "int", "float", "string", "seed")
 # links that lead away from the prompt, to weights, pictures or another sampler
 _ELSEWHERE = frozenset(
     {"clip", "control_net", "guider", "image", "images", "latent", "latent_image", "mask", "model", "noise"}
@@ -83,7 +85,43 @@ class Node:
         return bool(self.link("guider") or (is_conditioned and _SAMPLING & self.inputs.keys()))
 
 
-Graph = Mapping[str, Node]
+@dataclass
+class Graph:
+    """``visits_left``: shared by all walks."""
+
+    nodes: Mapping[str, Node]
+    visits_left: int = MOST_VISITS
+
+    def walk(self, *starts: str | None) -> Iterator[tuple[Node, deque[str | None]]]:
+        """Nodes, breadth first; whoever takes them appends the ids to visit next."""
+        waiting, seen = deque(starts), set[str | None]()
+        while waiting and self.visits_left:
+            node_id = waiting.popleft()
+            node = None if node_id is None or node_id in seen else self.nodes.get(node_id)
+            if node is not None:
+                seen.add(node_id)
+                self.visits_left -= 1
+                yield node, waiting
+
+
+class Texts:
+    """Texts, each once, until there are more characters than a prompt may have."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, None] = {}
+        self._n_characters = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._n_characters > LONGEST_PROMPT
+
+    def add(self, text: object) -> None:
+        if isinstance(text, str) and text and text not in self._kept and not self.is_full:
+            self._kept[text[:LONGEST_PROMPT]] = None
+            self._n_characters += len(text)
+
+    def __str__(self) -> str:
+        return "\n".join(self._kept)
 
 
 def parse_prompt(text: str) -> GenerationMetadata:
@@ -158,23 +196,22 @@ def _is_id(value: object) -> bool:
     return isinstance(value, int | str)
 
 
-def _metadata(graph: Graph) -> GenerationMetadata:
-    sampler_id = _saved_sampler(graph)
-    if sampler_id is None:
+def _metadata(nodes: Mapping[str, Node]) -> GenerationMetadata:
+    graph = Graph(nodes)
+    sampler = _saved_sampler(graph)
+    if sampler is None:
         return GenerationMetadata(Tool.COMFYUI)
-    width = height = None
-    latent = graph.get(graph[sampler_id].link("latent_image") or "")
-    if latent is not None:
-        width, height = (_value(graph, latent, name) for name in ("width", "height"))
+    latent = nodes.get(sampler.link("latent_image") or "")
+    width, height = (_value(graph, latent, name) if latent else None for name in ("width", "height"))
     near = ("guider", "noise", "sampler", "sigmas", POSITIVE, "conditioning")
 
     def setting(*names: str, through: tuple[str, ...] = near) -> Any:
-        return _upstream(graph, sampler_id, names, through)
+        return _upstream(graph, sampler, names, through)
 
     return GenerationMetadata(
         tool=Tool.COMFYUI,
-        prompt=as_prompt(_prompt(graph, sampler_id, POSITIVE)),
-        negative_prompt=as_prompt(_prompt(graph, sampler_id, NEGATIVE)),
+        prompt=as_prompt(_prompt(graph, sampler, POSITIVE)),
+        negative_prompt=as_prompt(_prompt(graph, sampler, NEGATIVE)),
         seed=as_whole(setting("seed", "noise_seed"), most=LARGEST_SEED),
         steps=as_whole(setting("steps"), most=MOST_STEPS),
         sampler=as_word(setting("sampler_name")),
@@ -185,39 +222,29 @@ def _metadata(graph: Graph) -> GenerationMetadata:
     )
 
 
-def _walk(graph: Graph, starts: list[str]) -> Iterator[tuple[str, Node, deque[str]]]:
-    """Nodes in breadth first order; whoever takes them appends the next to visit."""
-    waiting, seen = deque(starts), set[str]()
-    while waiting and len(seen) < MOST_VISITS:
-        node_id = waiting.popleft()
-        node = graph.get(node_id)
-        if node is not None and node_id not in seen:
-            seen.add(node_id)
-            yield node_id, node, waiting
-
-
-def _links(node: Node) -> list[str]:
-    return [found for name in node.inputs if (found := node.link(name))]
-
-
-def _saved_sampler(graph: Graph) -> str | None:
+def _saved_sampler(graph: Graph) -> Node | None:
     """The sampler nearest to a node that saves pictures; else the first there is."""
-    starts = [node_id for node_id, node in graph.items() if "Save" in node.kind or "Preview" in node.kind]
-    for node_id, node, waiting in _walk(graph, starts):
+    saving = [key for key, node in graph.nodes.items() if "Save" in node.kind or "Preview" in node.kind]
+    for node, waiting in graph.walk(*saving):
         if node.is_sampler:
-            return node_id
-        waiting.extend(_links(node))
-    return next((node_id for node_id, node in graph.items() if node.is_sampler), None)
+            return node
+        waiting.extend(map(node.link, node.inputs))
+    return next((node for node in graph.nodes.values() if node.is_sampler), None)
 
 
-def _upstream(graph: Graph, start: str, names: tuple[str, ...], through: tuple[str, ...]) -> Any:
+def _upstream(graph: Graph, start: Node, names: tuple[str, ...], through: tuple[str, ...]) -> Any:
     """The first value of one of these names, at a node or where its links of certain names lead."""
-    for _, node, waiting in _walk(graph, [start]):
+    for node in chain([start], _follow(graph, start, through)):
         for name in names:
             if name in node.inputs and (value := _value(graph, node, name)) is not None:
                 return value
-        waiting.extend(found for name in through if (found := node.link(name)))
     return None
+
+
+def _follow(graph: Graph, start: Node, through: tuple[str, ...]) -> Iterator[Node]:
+    for node, waiting in graph.walk(*map(start.link, through)):
+        yield node
+        waiting.extend(map(node.link, through))
 
 
 def _value(graph: Graph, node: Node, name: str) -> Any:
@@ -225,63 +252,46 @@ def _value(graph: Graph, node: Node, name: str) -> Any:
     linked = node.link(name)
     if linked is None:
         return node.inputs.get(name)
-    for _, source, waiting in _walk(graph, [linked]):
-        for key in (name, "value", "int", "float", "string", "seed"):
-            if key in source.inputs:
-                onward = source.link(key)
-                if onward is None:
-                    return source.inputs[key]
-                waiting.append(onward)
-                break
+    for source, waiting in graph.walk(linked):
+        key = next((key for key in (name, *_VALUE_NAMES) if key in source.inputs), name)
+        if source.link(key) is None:
+            return source.inputs.get(key)
+        waiting.append(source.link(key))
     return None
 
 
-def _prompt(graph: Graph, sampler_id: str, role: str) -> str:
-    """All the texts that condition a sampler in one role, each once, in the order they are reached."""
-    sampler = graph[sampler_id]
-    holder = graph.get(sampler.link("guider") or "", sampler)
+def _prompt(graph: Graph, sampler: Node, role: str) -> str:
+    """All the texts that condition a sampler in one role, in the order they are reached."""
+    holder = graph.nodes.get(sampler.link("guider") or "", sampler)
     first = holder.link(role) or (holder.link("conditioning") if role == POSITIVE else None)
-    texts = [] if first else _strings(graph, holder, (role,))
-    for _, node, waiting in _walk(graph, [first] if first else []):
+    texts = Texts()
+    texts.add(holder.inputs.get(role))
+    for node, waiting in graph.walk(first):
+        if texts.is_full:
+            break
         if node.is_sampler:
             continue  # another picture's
         if role in node.inputs:  # a control net, or a loader that holds both texts
-            linked = node.link(role)
-            waiting.extend([linked] if linked else ())
-            texts += [] if linked else _strings(graph, node, (role,))
-        elif encoded := tuple(name for name in _ENCODED if name in node.inputs):
-            texts += _strings(graph, node, encoded)
+            texts.add(node.inputs[role])
+            waiting.append(node.link(role))
+        elif encoded := [name for name in _ENCODED if name in node.inputs]:
+            for name in encoded:
+                texts.add(_text(graph, node, name))
         else:
-            waiting.extend(found for name in node.inputs if name not in _ELSEWHERE
-                           if (found := node.link(name)))  # fmt: skip
-    return _joined(texts)
+            waiting.extend(node.link(name) for name in node.inputs if name not in _ELSEWHERE)
+    return str(texts)
 
 
-def _strings(graph: Graph, node: Node, names: tuple[str, ...]) -> list[str]:
-    """The texts of these inputs; a linked one is put together from all the texts behind it."""
-    found: list[str] = []
-    for name in names:
-        value, linked = node.inputs.get(name), node.link(name)
-        if isinstance(value, str):
-            found.append(value)
-        elif linked is not None:
-            parts: list[str] = []
-            for _, source, waiting in _walk(graph, [linked]):
-                for key, part in source.inputs.items():
-                    if NEGATIVE in key.casefold() or not any(w in key.casefold() for w in _STRING_WORDS):
-                        continue
-                    onward = source.link(key)
-                    waiting.extend([onward] if onward else ())
-                    parts += [part] if isinstance(part, str) else []
-            found.append(_joined(parts))
-    return found
-
-
-def _joined(texts: list[str]) -> str:
-    kept: dict[str, None] = {}
-    n_characters = 0
-    for text in texts:
-        if text and text not in kept and n_characters <= LONGEST_PROMPT:
-            kept[text] = None
-            n_characters += len(text)
-    return "\n".join(kept)
+def _text(graph: Graph, node: Node, name: str) -> object:
+    """An input's text; a linked one is put together from all the texts behind it."""
+    linked = node.link(name)
+    if linked is None:
+        return node.inputs.get(name)
+    texts = Texts()
+    for source, waiting in graph.walk(linked):
+        for key, value in source.inputs.items():
+            said = key.casefold()
+            if NEGATIVE not in said and any(word in said for word in _STRING_WORDS):
+                texts.add(value)
+                waiting.append(source.link(key))
+    return str(texts)
