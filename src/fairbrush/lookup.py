@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from fairbrush.attribution import Attribution, EncoderFacts, ImageFacts, attribute_vector, to_record
 from fairbrush.config import Settings
 from fairbrush.corpus.eligibility import read_eligibility
+from fairbrush.corpus.generation.automatic1111 import parse_parameters
 from fairbrush.corpus.generation.facts import GenerationMetadata
 from fairbrush.corpus.generation.read import read_generation
 from fairbrush.corpus.hints import NameFinder
@@ -168,7 +169,9 @@ class Lookup:
     def _hint(self, generation: _Generation) -> Hint | None:
         """Whom the prompt names: all that bear the name, so that an artist who is left out hides no other."""
         if self._prompt is not None:
-            return Hint(HintSource.PROMPT, self._named(self._prompt))
+            # a whole block of parameters may have been pasted, the negative prompt in it
+            pasted = parse_parameters(self._prompt).prompt or ""
+            return Hint(HintSource.PROMPT, self._named(pasted))
         if generation is None:
             return None
         if isinstance(generation, GenerationUnreadableError):

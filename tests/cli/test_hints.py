@@ -99,6 +99,12 @@ def test_the_files_own_prompt_is_read(
     )
 
 
+def test_a_pasted_negative_prompt_names_nobody(workspace: Path, gallery: Gallery, others: list[str]) -> None:
+    pasted = f"by {others[0]}\nNegative prompt: by {others[1]}\n{SETTINGS}"
+    hint = asked(workspace, gallery.credited, "--prompt", pasted, "--no-record")["hint"]
+    assert [one["artist"] for one in hint["artists"]] == [others[0]]
+
+
 def test_an_alias_names_the_artist_from_the_next_look_up_on(
     workspace: Path, gallery: Gallery, others: list[str]
 ) -> None:

@@ -60,8 +60,8 @@ def attribute(
     prompt: Annotated[
         str | None,
         typer.Option(
-            help="The prompt of all these images, without the negative one: the artists it names, by name or "
-            "alias, are always candidates. It is not kept.  [default: what each file says]"
+            help="The prompt of all these images: the artists it names, by name or alias, are always "
+            "candidates. It is not kept.  [default: what each file says]"
         ),
     ] = None,
     no_metadata: Annotated[
