@@ -99,7 +99,8 @@ class Lookup:
         self.model = model or self.policy.model
         self._settings = settings
         self._record = record
-        self._prompt = prompt
+        # a whole block of parameters may have been pasted, the negative prompt in it
+        self._prompt = None if prompt is None else parse_parameters(prompt).prompt or ""
         self._reads_metadata = metadata and prompt is None
         self._names: dict[str, tuple[str, ...]] = {}
         self._finder = NameFinder.of({})
@@ -167,11 +168,9 @@ class Lookup:
         return Answer(path, attribution)
 
     def _hint(self, generation: _Generation) -> Hint | None:
-        """Whom the prompt names: all that bear the name, so that an artist who is left out hides no other."""
+        """Whom the prompt names; None where there is none."""
         if self._prompt is not None:
-            # a whole block of parameters may have been pasted, the negative prompt in it
-            pasted = parse_parameters(self._prompt).prompt or ""
-            return Hint(HintSource.PROMPT, self._named(pasted))
+            return Hint(HintSource.PROMPT, self._named(self._prompt))
         if generation is None:
             return None
         if isinstance(generation, GenerationUnreadableError):
@@ -181,6 +180,7 @@ class Lookup:
         return Hint(HintSource.METADATA, self._named(generation.prompt))
 
     def _named(self, prompt: str) -> tuple[str, ...]:
+        """Looked for among all artists: one who opted out must not be taken for one with a shorter name."""
         names = self.eligibility.names
         if names != self._names:
             self._names, self._finder = names, NameFinder.of(names)

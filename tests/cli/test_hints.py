@@ -120,7 +120,7 @@ def test_an_alias_names_the_artist_from_the_next_look_up_on(
     assert hint() is None
 
 
-def test_who_opted_out_is_not_hinted_at_and_hides_no_other(
+def test_who_opted_out_is_not_hinted_at_nor_taken_for_another(
     workspace: Path, gallery: Gallery, others: list[str]
 ) -> None:
     first, second = others[:2]
