@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from fairbrush.attribution import (
     EncoderFacts,
     ImageFacts,
+    _candidates,
     attribute_vector,
     explain,
     recompute,
     to_json,
     to_record,
 )
-from fairbrush.domain import Artist, Consent, Evidence, Hit
+from fairbrush.domain import Artist, Consent, Evidence, Hint, HintSource, Hit
 from fairbrush.errors import AttributionError, GameError, PolicyError
 from fairbrush.game.shares import E12
 from fairbrush.ledger.canonical import parse_canonical
@@ -71,6 +72,10 @@ class FakeIndex:
                 found.append(Hit(artist_id, similarity, similarity - self.offset))
         found.sort(key=lambda hit: (-hit.z, hit.artist_id))
         return FakeNeighbours(found[:k], len(found) <= k or found[k].z <= self.delta)
+
+    def affinities(self, vector, artist_ids):
+        everyone = self.search(vector, k=len(self.centroids), allowed=self.centroids).hits
+        return [hit for hit in everyone if hit.artist_id in artist_ids]
 
     def nearest_works(self, vector, artist_id, k):
         return [Evidence(f"{artist_id}-work-{rank}", 0.9 - rank / 10) for rank in range(k)]
@@ -156,7 +161,7 @@ def test_the_policy_decides_between_model_and_artists():
         {"eligibility": replace(EVERYONE, digest="01" * 32)},
         {"policy": Policy(b="0.4")},
         {"model_id": "mine"},
-        {"hint": "in the style of Ada"},
+        {"hint": Hint(HintSource.PROMPT, ("ada",))},
     ],
 )
 def test_everything_an_answer_depends_on_changes_its_id(changed):
@@ -169,6 +174,58 @@ def test_path_time_and_device_change_no_id_and_no_record():
     later = to_record(again, now=NOON.replace(year=2027))
     assert later.digest == to_record(attribute(), now=NOON).digest
     assert later.attribution_id == again.attribution_id
+
+
+def test_a_named_artist_is_a_candidate_however_far_and_changes_no_share():
+    plain = attribute()
+    answer = attribute(hint=Hint(HintSource.PROMPT, ("cy", "ada")))
+    assert answer.identity["hint"] == {"source": "prompt", "artist_ids": ["ada", "cy"]}
+    assert [(named.artist.name, named.is_near) for named in answer.hinted] == [("Ada", True), ("Cy", False)]
+    assert answer.hinted[1].z == pytest.approx(-0.1)
+    assert answer.artists == plain.artists
+    assert (answer.runner_up, answer.reason) == (plain.runner_up, plain.reason)
+    assert to_json(answer)["hint"]["source"] == "prompt"
+    assert to_json(answer)["hint"]["artists"][1]["near"] is False
+    sources = {
+        attribute(hint=Hint(source, ("cy",))).attribution_id for source in (HintSource.PROMPT, "metadata")
+    }
+    assert len(sources | {answer.attribution_id, plain.attribution_id}) == 4
+
+
+def test_candidates_are_the_nearest_and_the_named_each_once():
+    near, far = [Hit("bo", 0.5, 0.4), Hit("ada", 0.5, 0.3)], Hit("cy", 0.0, -0.1)
+    assert _candidates(near, [near[1], far]) == [*near, far]
+    assert _candidates(near, []) == near
+    assert _candidates([], [far]) == [far]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"eligibility": FakeEligibility({**EVERYONE.artists, "cy": artist("cy", Consent.OPTED_OUT)})},
+        {"eligibility": replace(EVERYONE, outside=frozenset({"cy"}))},
+        {"eligibility": FakeEligibility({"ada": artist("ada"), "bo": artist("bo")})},
+        {"index": FakeIndex({name: INDEX.centroids[name] for name in ("ada", "bo")})},
+    ],
+)
+def test_a_named_artist_who_may_not_be_credited_leaves_no_trace(changed):
+    plain = attribute(**changed)
+    answer = attribute(**changed, hint=Hint(HintSource.PROMPT, ("cy",)))
+    assert answer.identity == plain.identity
+    assert answer.hinted == ()
+    assert to_json(answer) == to_json(plain)
+    record = to_record(answer, now=NOON)
+    assert (record.body, record.about) == (to_record(plain, now=NOON).body, to_record(plain, now=NOON).about)
+
+
+def test_a_record_with_a_hint_holds_ids_alone_and_gives_its_shares_again():
+    answer = attribute(hint=Hint(HintSource.METADATA, ("ada", "cy"), "not recorded"))
+    record = to_record(answer, now=NOON)
+    assert record.body["identity"]["hint"] == {"source": "metadata", "artist_ids": ["ada", "cy"]}
+    for part in (record.body, record.about):
+        assert not [name for name in ("Ada", "Cy", "not recorded") if name in json.dumps(part)]
+    shares = recompute(parse_canonical(json.dumps(record.body)))
+    assert shares.artists_e12 == tuple(share.share_e12 for share in answer.artists)
 
 
 VECTORS = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=3).filter(lambda v: any(v)).map(
@@ -311,6 +368,7 @@ def test_the_documented_example_is_what_comes_out_and_every_field_is_described()
     fields = set(answer) | {f"artists.{name}" for name in answer["artists"][0]}
     fields |= {f"{name}.{key}" for name in ("image", "encoder", "certificate", "value_function")
                for key in answer[name]}  # fmt: skip
+    fields |= {f"hint.{key}" for key in to_json(attribute(hint=Hint(HintSource.PROMPT, ("cy",))))["hint"]}
     assert described == fields - {"image", "encoder", "certificate", "value_function"}
 
 

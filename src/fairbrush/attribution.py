@@ -8,13 +8,13 @@ credited now is a player, whatever the index says.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fairbrush.domain import Artist, Evidence, Hit
+from fairbrush.domain import Artist, Evidence, Hint, Hit
 from fairbrush.errors import AttributionError
 from fairbrush.game.shapley import shapley_of_nearest, veto_value_of_model
 from fairbrush.game.shares import Certificate, Split, exact_certificate, split
@@ -64,6 +64,7 @@ class StyleIndex(Protocol):
     @property
     def artist_ids(self) -> Collection[str]: ...
     def search(self, vector: NDArray[np.float32], *, k: int, allowed: Collection[str]) -> Neighbours: ...
+    def affinities(self, vector: NDArray[np.float32], artist_ids: Collection[str]) -> Sequence[Hit]: ...
     def nearest_works(self, vector: NDArray[np.float32], artist_id: str, k: int) -> list[Evidence]: ...
 
 
@@ -119,8 +120,21 @@ class ArtistShare:
 
 
 @dataclass(frozen=True)
+class HintedArtist:
+    """An artist the hint names and who may be credited, near the image or not."""
+
+    artist: Artist
+    similarity: float
+    z: float
+    is_near: bool
+
+
+@dataclass(frozen=True)
 class Attribution:
-    """One answer. ``identity`` is what its id is the digest of."""
+    """One answer. ``identity`` is what its id is the digest of.
+
+    ``hint``: of those it named, the artists who may be credited; ``hinted``: the same, nearest first.
+    """
 
     identity: Mapping[str, Any]
     image: ImageFacts
@@ -137,6 +151,8 @@ class Attribution:
     artists: tuple[ArtistShare, ...]
     certificate: Certificate
     reason: str | None
+    hint: Hint | None = None
+    hinted: tuple[HintedArtist, ...] = ()
 
     @property
     def attribution_id(self) -> str:
@@ -172,10 +188,11 @@ def attribute_vector(
     encoder: EncoderFacts,
     policy: Policy,
     model_id: str,
-    hint: str | None = None,
+    hint: Hint | None = None,
 ) -> Attribution:
     """Attribute one image. vector: raw float32 (dim,), as ``encoder`` made it.
 
+    The artists a ``hint`` names are candidates however far they are; it changes nobody's affinity.
     Raises AttributionError where encoder and index do not fit, or the index cannot give all near artists.
     """
     _check_encoder(encoder, index)
@@ -185,7 +202,9 @@ def attribute_vector(
         if artist_id in eligibility.artists and eligibility.may_be_credited(artist_id, model_id)
     )
     hits = _all_near(vector, index, allowed)
-    near = tuple(hit for hit in hits if hit.z > index.delta)
+    hint = _creditable(hint, allowed)
+    hinted = index.affinities(vector, hint.artist_ids) if hint and hint.artist_ids else ()
+    near = tuple(hit for hit in _candidates(hits, hinted) if hit.z > index.delta)
     game = GameInputs(near, index.delta, RECOGNISED, eligible_count=len(allowed))
     phi, shares = _play(game, policy)
     return Attribution(
@@ -199,7 +218,7 @@ def attribute_vector(
             "calibration_id": None,
             "model_id": model_id,
             "policy_digest": policy.digest,
-            "hint": hint,
+            "hint": _hint_identity(hint),
             "algorithm": ALGORITHM,
         },
         image=image,
@@ -227,6 +246,11 @@ def attribute_vector(
         ),
         certificate=exact_certificate("airport closed form"),
         reason=_reason(hits, near, index.delta, model_id),
+        hint=hint,
+        hinted=tuple(
+            HintedArtist(eligibility.artists[hit.artist_id], hit.similarity, hit.z, hit.z > index.delta)
+            for hit in hinted
+        ),
     )
 
 
@@ -289,7 +313,7 @@ def to_json(attribution: Attribution) -> dict[str, Any]:
             "exact": attribution.certificate.exact,
             "bound": attribution.certificate.bound,
         },
-        "hint": identity["hint"],
+        "hint": _hint_json(attribution),
         "confidence": None,
         "reason": attribution.reason,
     }
@@ -396,6 +420,25 @@ def _all_near(vector: NDArray[np.float32], index: StyleIndex, allowed: Sequence[
     return sorted((hit for hit in found.hits if hit.artist_id in known), key=lambda h: (-h.z, h.artist_id))
 
 
+def _creditable(hint: Hint | None, allowed: Collection[str]) -> Hint | None:
+    """Without those who may not be credited: neither the answer nor its record says that they were named."""
+    return hint and replace(hint, artist_ids=tuple(sorted({*hint.artist_ids} & {*allowed})))
+
+
+def _candidates(hits: Sequence[Hit], hinted: Sequence[Hit]) -> list[Hit]:
+    """Who the game may be played by: the nearest, and whoever is named; best first, ties by id."""
+    by_id = {hit.artist_id: hit for hit in hinted}
+    added = [by_id[artist_id] for artist_id in by_id.keys() - {hit.artist_id for hit in hits}]
+    return sorted([*hits, *added], key=lambda hit: (-hit.z, hit.artist_id))
+
+
+def _hint_identity(hint: Hint | None) -> dict[str, Any] | None:
+    """What the id covers: ids, and no word of the prompt."""
+    if hint is None or not hint.artist_ids:
+        return None
+    return {"source": str(hint.source), "artist_ids": list(hint.artist_ids)}
+
+
 def _play(game: GameInputs, policy: Policy) -> tuple[list[float], Split]:
     """phi of each player in units of all style, and the split of the bill."""
     nearest = _nearest(game)
@@ -437,6 +480,24 @@ def _reason(hits: Sequence[Hit], near: Sequence[Hit], delta: float, model_id: st
         f"No artist is near enough: the nearest has affinity {hits[0].z:.3f}, the threshold is {delta:.3f}."
         " All of the style stays unattributed."
     )
+
+
+def _hint_json(attribution: Attribution) -> dict[str, Any] | None:
+    if attribution.hint is None or not attribution.hinted:
+        return None
+    return {
+        "source": str(attribution.hint.source),
+        "artists": [
+            {
+                "artist": named.artist.name,
+                "artist_id": named.artist.artist_id,
+                "similarity": named.similarity,
+                "z": named.z,
+                "near": named.is_near,
+            }
+            for named in attribution.hinted
+        ],
+    }
 
 
 def _artist_json(share: ArtistShare) -> dict[str, Any]:

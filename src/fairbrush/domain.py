@@ -89,6 +89,25 @@ class Hit:
     z: float
 
 
+class HintSource(StrEnum):
+    """Where a prompt came from: from the user, or from what the image's file says about itself."""
+
+    PROMPT = "prompt"
+    METADATA = "metadata"
+
+
+@dataclass(frozen=True)
+class Hint:
+    """The artists a prompt names, by id, sorted; never the prompt itself.
+
+    ``problem``: why nothing could be read, where there was something to read.
+    """
+
+    source: HintSource
+    artist_ids: tuple[str, ...]
+    problem: str | None = None
+
+
 @dataclass(frozen=True)
 class Evidence:
     """A work of a credited artist, by its file's digest, and its cosine to the image in style space."""

@@ -137,6 +137,10 @@ class ImageRefusedError(FairbrushError):
         self.detail = detail
 
 
+class GenerationUnreadableError(FairbrushError):
+    """What an image's file says about its own generation is damaged, or larger than is read."""
+
+
 class ImageWorkerError(FairbrushError):
     """The processes that decode images cannot be started."""
 

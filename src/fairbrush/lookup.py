@@ -8,6 +8,7 @@ is given.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,14 +19,19 @@ from typing import TYPE_CHECKING, Self
 from fairbrush.attribution import Attribution, EncoderFacts, ImageFacts, attribute_vector, to_record
 from fairbrush.config import Settings
 from fairbrush.corpus.eligibility import read_eligibility
-from fairbrush.corpus.images import hash_file, image_limits
-from fairbrush.domain import EmbedStatus
+from fairbrush.corpus.generation.automatic1111 import parse_parameters
+from fairbrush.corpus.generation.facts import GenerationMetadata
+from fairbrush.corpus.generation.read import read_generation
+from fairbrush.corpus.hints import NameFinder
+from fairbrush.corpus.images import hash_file, image_limits, read_file
+from fairbrush.domain import EmbedStatus, Hint, HintSource
 from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.embedding.session import EmbeddingSession
 from fairbrush.errors import (
     AttributionError,
     CacheDamagedError,
     CacheError,
+    GenerationUnreadableError,
     ImageRefusedError,
     IndexMissingError,
     IndexUnusableError,
@@ -56,25 +62,48 @@ class Answer:
     detail: str = ""
 
 
+_Generation = GenerationMetadata | GenerationUnreadableError | None
+
+
 @dataclass(frozen=True, eq=False)
 class _Embedded:
-    """vector: raw float32 (dim,). ``device``: where the encoder ran; None where it came from the cache."""
+    """vector: raw float32 (dim,). ``device``: where the encoder ran; None where it came from the cache.
+
+    ``generation``: what the file says about it, or why that cannot be read.
+    """
 
     sha256: str
     vector: NDArray[np.float32]
     device: str | None
+    generation: _Generation
 
 
 class Lookup:
     """A workspace's index, cache and policy, open for look-ups; use it as a context manager."""
 
-    def __init__(self, settings: Settings, *, model: str | None = None, record: bool = True) -> None:
-        """Raises WorkspaceError, PolicyError, IndexUnusableError, EligibilityError, RegistryError."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        model: str | None = None,
+        record: bool = True,
+        prompt: str | None = None,
+        metadata: bool = True,
+    ) -> None:
+        """``prompt``: of every image asked about; None: what its file says, unless not ``metadata``.
+
+        Raises WorkspaceError, PolicyError, IndexUnusableError, EligibilityError, RegistryError.
+        """
         self.workspace = require_workspace(settings.workspace)
         self.policy = read_policy(settings.policy)
         self.model = model or self.policy.model
         self._settings = settings
         self._record = record
+        # a whole block of parameters may have been pasted, the negative prompt in it
+        self._prompt = None if prompt is None else parse_parameters(prompt).prompt or ""
+        self._reads_metadata = metadata and prompt is None
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._finder = NameFinder.of({})
         self._limits = image_limits(settings)
         self._stack = ExitStack()
         self._session: EmbeddingSession | None = None
@@ -132,18 +161,39 @@ class Lookup:
                 encoder=EncoderFacts(self.index.encoder_id, self.index.variants[0], embedded.device),
                 policy=self.policy,
                 model_id=self.model,
+                hint=self._hint(embedded.generation),
             )
         except VectorRefusedError as refused:
             return Answer(path, None, "no direction", refused.message)
         return Answer(path, attribution)
 
+    def _hint(self, generation: _Generation) -> Hint | None:
+        """Whom the prompt names; None where there is none."""
+        if self._prompt is not None:
+            return Hint(HintSource.PROMPT, self._named(self._prompt))
+        if generation is None:
+            return None
+        if isinstance(generation, GenerationUnreadableError):
+            return Hint(HintSource.METADATA, (), generation.message)
+        if generation.prompt is None:
+            return Hint(HintSource.METADATA, (), f"No prompt was found in what {generation.tool} wrote.")
+        return Hint(HintSource.METADATA, self._named(generation.prompt))
+
+    def _named(self, prompt: str) -> tuple[str, ...]:
+        """Looked for among all artists: one who opted out must not be taken for one with a shorter name."""
+        names = self.eligibility.names
+        if names != self._names:
+            self._names, self._finder = names, NameFinder.of(names)
+        return self._finder.find(prompt)
+
     def _vectors(self, paths: Sequence[Path]) -> dict[Path, _Embedded | Answer]:
         """The vector of each path, from the cache where it can be, or why there is none."""
         settled: dict[Path, _Embedded | Answer] = {}
         digests: dict[Path, str] = {}
+        generations: dict[str, _Generation] = {}
         for path in dict.fromkeys(paths):
             try:
-                digests[path] = hash_file(path, self._limits)
+                digests[path] = self._digest(path, generations)
             except ImageRefusedError as refused:
                 settled[path] = Answer(path, None, str(refused.reason), refused.detail)
         stored = self._stored(digests.values())
@@ -158,12 +208,27 @@ class Lookup:
         fresh = self._stored(set(digests.values()) - set(stored)) if missing else {}
         for path, sha256 in digests.items():
             if sha256 in stored:
-                settled[path] = _Embedded(sha256, stored[sha256], None)
+                settled[path] = _Embedded(sha256, stored[sha256], None, generations.get(sha256))
             elif sha256 in fresh:
-                settled[path] = _Embedded(sha256, fresh[sha256], device)
+                settled[path] = _Embedded(sha256, fresh[sha256], device, generations.get(sha256))
             else:  # erased this very moment
                 settled[path] = Answer(path, None, "forgotten", "Its vector was just dropped. Ask again.")
         return settled
+
+    def _digest(self, path: Path, generations: dict[str, _Generation]) -> str:
+        """SHA-256 of a file; what the same bytes say about their generation goes to ``generations``.
+
+        Raises ImageRefusedError.
+        """
+        if not self._reads_metadata:
+            return hash_file(path, self._limits)
+        content = read_file(path, self._limits)
+        sha256 = hashlib.sha256(content).hexdigest()
+        try:
+            generations[sha256] = read_generation(content)
+        except GenerationUnreadableError as error:
+            generations[sha256] = error
+        return sha256
 
     def _stored(self, sha256s: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Raw float32 (dim,) by SHA-256, of what is cached. Only read, so a read-only disk will do."""

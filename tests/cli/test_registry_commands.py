@@ -99,6 +99,25 @@ def test_artist_from_add_to_erase(folder: Path, tmp_path: Path) -> None:
     assert (final.returncode, "final" in final.stderr) == (2, True)
 
 
+def test_aliases_are_listed_added_and_removed(folder: Path) -> None:
+    artist_id = answer(folder, "artist", "add", "Claude Monet")["artist_id"]
+    assert fairbrush(folder, "artist", "alias", "Claude Monet").stdout == "(nothing)\n"
+    named = answer(folder, "artist", "alias", "claude monet", "--add", "Monet", "--add", "O. C. Monet")
+    assert named == {
+        "schema": "fairbrush.aliases/1",
+        "artist": "Claude Monet",
+        "artist_id": artist_id,
+        "aliases": ["Monet", "O. C. Monet"],
+    }
+    listed = fairbrush(folder, "artist", "alias", "monet", "--csv").stdout.splitlines()
+    assert listed[0] == "artist,artist_id,alias"
+    assert [line.split(",")[2] for line in listed[1:]] == ["Monet", "O. C. Monet"]
+    assert answer(folder, "artist", "alias", "monet", "--remove", "MONET")["aliases"] == ["O. C. Monet"]
+    refused = fairbrush(folder, "artist", "alias", "Claude Monet", "--remove", "Monet")
+    assert (refused.returncode, "has no alias 'Monet'" in refused.stderr) == (2, True)
+    assert read_eligibility(folder).names == {artist_id: ("Claude Monet", "O. C. Monet")}
+
+
 def test_erase_forgets_the_vectors(folder: Path, tmp_path: Path) -> None:
     import numpy as np
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from datetime import datetime, timedelta
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from fairbrush.corpus.eligibility import (
 from fairbrush.corpus.erasure import erase_artist
 from fairbrush.corpus.membership import Membership, record_memberships
 from fairbrush.corpus.people import rename_creator
-from fairbrush.corpus.registry import add_artist
+from fairbrush.corpus.registry import add_artist, change_aliases
 from fairbrush.domain import Artist, Consent, Trained
 from fairbrush.errors import EligibilityError, RegistryError
 from fairbrush.workspace import create_workspace
@@ -174,6 +175,37 @@ def test_damaged_file_is_refused_then_written_again(tmp_path: Path, damage: str)
         read_eligibility(folder)
     with open_registry(folder, readonly=True):
         assert read_eligibility(folder).eligible(MODEL) == [ann]
+
+
+def test_aliases_are_in_the_file_and_in_no_digest(tmp_path: Path) -> None:
+    folder, (ann, bo) = workspace_with(tmp_path, "Ann", "Bo")
+    before = read_eligibility(folder)
+    with open_registry(folder) as store:
+        change_aliases(store, ann, add=["Annie", "=cmd()"])
+    after = read_eligibility(folder)
+    assert after.names == {ann: ("Ann", "=cmd()", "Annie"), bo: ("Bo",)}
+    assert after.digest == before.digest
+    assert after.revision == before.revision + 1
+    with open_registry(folder) as store:
+        erase_artist(store, ann)
+    assert read_eligibility(folder).names == {bo: ("Bo",)}
+    assert b"Annie" not in (folder / ELIGIBILITY_NAME).read_bytes()
+
+
+def test_a_file_from_before_aliases_is_read_and_then_completed(tmp_path: Path) -> None:
+    folder, (ann,) = workspace_with(tmp_path, "Ann")
+    with open_registry(folder) as store:
+        change_aliases(store, ann, add=["Annie"])
+    complete = (folder / ELIGIBILITY_NAME).read_bytes()
+    old = json.loads(complete)
+    del old["artists"][ann]["aliases"], old["sha256"]
+    canonical = json.dumps(old, sort_keys=True, separators=(",", ":")).encode()
+    (folder / ELIGIBILITY_NAME).write_text(json.dumps({**old, "sha256": sha256(canonical).hexdigest()}))
+    assert read_eligibility(folder).eligible(MODEL) == [ann]
+    assert read_eligibility(folder).names == {ann: ("Ann",)}
+    with open_registry(folder, readonly=True):
+        assert read_eligibility(folder).names == {ann: ("Ann", "Annie")}
+    assert (folder / ELIGIBILITY_NAME).read_bytes() == complete
 
 
 def test_reading_imports_neither_duckdb_nor_numpy(tmp_path: Path) -> None:

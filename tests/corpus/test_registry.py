@@ -34,7 +34,7 @@ from fairbrush.corpus.people import (
     list_creators,
     list_payees,
 )
-from fairbrush.corpus.registry import add_artist, add_works, find_artist, list_artists
+from fairbrush.corpus.registry import add_artist, add_works, change_aliases, find_artist, list_artists
 from fairbrush.corpus.roster_file import RowStatus, read_roster
 from fairbrush.corpus.roster_import import import_roster
 from fairbrush.corpus.works import (
@@ -102,6 +102,31 @@ def test_same_name_twice_is_refused_unless_it_is_another_artist(store: Store) ->
     add_artist(store, "Claude Monet", allow_same_name=True)
     with pytest.raises(RegistryError, match="2 artists are called 'Claude Monet'"):
         find_artist(store, "Claude Monet")
+
+
+def test_aliases_are_given_and_taken_whatever_the_case(store: Store) -> None:
+    monet, _ = add_artist(store, "Claude Monet", aliases=["Oscar"])
+
+    def change(**how: list[str]) -> tuple[str, ...]:
+        return change_aliases(store, monet.artist_id, **how).aliases
+
+    assert change(add=["Monet", " monet ", "CLAUDE MONET", "oscar"]) == ("Monet", "Oscar")
+    assert find_artist(store, "MONET").artist.artist_id == monet.artist_id
+    assert change(remove=["OSCAR"], add=["C. Monet"]) == ("C. Monet", "Monet")
+    assert change(remove=["monet"], add=["Monet"]) == ("C. Monet", "Monet")
+    assert change(remove=["c. monet", "Monet"]) == ()
+
+
+def test_aliases_that_cannot_be_change_nothing(store: Store) -> None:
+    ann, _ = add_artist(store, "Ann", aliases=["Annie"])
+    with pytest.raises(RegistryError, match=r"no alias 'Nan'\. It has: Annie"):
+        change_aliases(store, ann.artist_id, remove=["Annie", "Nan"], add=["Anna"])
+    with pytest.raises(RegistryError, match="control characters"):
+        change_aliases(store, ann.artist_id, remove=["Annie"], add=["a\nb"])
+    assert find_artist(store, "Ann").aliases == ("Annie",)
+    erase_artist(store, ann.artist_id)
+    with pytest.raises(RegistryError, match="erased; that is final"):
+        change_aliases(store, ann.artist_id, add=["Annie"])
 
 
 def test_unknown_name_gives_suggestions(store: Store) -> None:

@@ -99,6 +99,22 @@ def test_only_the_allowed_are_found_and_none_is_lost(
     assert answer.complete == all(hit.z <= index.delta for hit in wanted[k:])
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(st.lists(st.integers(0, 39)), st.integers(0, 30))
+def test_artists_asked_for_by_id_have_the_affinities_a_search_gives(
+    world: World, index: StyleIndex, chosen: list[int], seed: int
+) -> None:
+    named = [f"artist-{number:04d}" for number in chosen]
+    [vector] = queries(world, 1, seed=seed)
+    everyone = index.search(vector, k=40).hits
+    assert index.affinities(vector, named) == [hit for hit in everyone if hit.artist_id in named]
+
+
+def test_an_artist_who_is_not_in_the_index_has_no_affinity(world: World, index: StyleIndex) -> None:
+    with pytest.raises(IndexMissingError, match="has no artist artist-9999"):
+        index.affinities(queries(world, 1)[0], ["artist-0001", "artist-9999"])
+
+
 def test_a_batch_is_a_loop_bit_for_bit(world: World, index: StyleIndex) -> None:
     vectors = queries(world, 33)
     for k in (1, 3, 40):

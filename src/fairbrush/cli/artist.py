@@ -234,6 +234,32 @@ def show(
 
 
 @app.command()
+def alias(
+    context: typer.Context,
+    name: NameArgument,
+    add: Annotated[list[str] | None, typer.Option(help="Give it another name (repeat the option).")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="Take one away (repeat the option).")] = None,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """List an artist's other names, or change them. A prompt names an artist by any of them."""
+    from fairbrush.corpus.registry import change_aliases, find_artist
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    with registry(context, readonly=not (add or remove)) as store:
+        entry = find_artist(store, name)
+        if add or remove:
+            entry = change_aliases(store, entry.artist.artist_id, add=add or (), remove=remove or ())
+    known = {"artist": shown_name(entry.artist.name), "artist_id": entry.artist.artist_id}
+    document = {"schema": "fairbrush.aliases/1", **known, "aliases": list(entry.aliases)}
+    rows = [{**known, "alias": alias} for alias in entry.aliases]
+    emit(rows, format_, columns=("artist", "artist_id", "alias"), document=document, output=output)
+
+
+@app.command()
 def consent(
     context: typer.Context,
     name: NameArgument,

@@ -28,6 +28,7 @@ from fairbrush.cli.output import (
     write_answer,
 )
 from fairbrush.cli.registry import say_drained, workspace_settings
+from fairbrush.domain import HintSource
 from fairbrush.errors import (
     ConfigError,
     DatabaseBusyError,
@@ -56,6 +57,16 @@ def attribute(
     model: Annotated[
         str | None, typer.Option(help="The model that generated the images.  [default: the policy's, sd-1.5]")
     ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help="The prompt of all these images: the artists it names, by name or alias, are always "
+            "candidates. It is not kept.  [default: what each file says]"
+        ),
+    ] = None,
+    no_metadata: Annotated[
+        bool, typer.Option("--no-metadata", help="Do not read the prompt in the images' files.")
+    ] = False,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show similarities, threshold, coalition values, runner-up."),
@@ -73,7 +84,8 @@ def attribute(
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     _refuse_combinations(images, format_, output, explain=explain)
     settings, workspace = workspace_settings(context)
-    with Lookup(settings, model=model, record=not no_record) as lookup:
+    opened = Lookup(settings, model=model, record=not no_record, prompt=prompt, metadata=not no_metadata)
+    with opened as lookup:
         if images == [STREAM]:
             many, failed = False, _stream(lookup, explain=explain, record=not no_record)
         else:
@@ -266,6 +278,12 @@ def _explanation(attribution: Attribution) -> dict[str, Any]:
             {"artist_ids": list(one.artist_ids), "explained": one.explained} for one in found.coalitions
         ],
         "model_veto_share": found.model_veto_share,
+        "hint": attribution.hint
+        and {
+            "source": str(attribution.hint.source),
+            "artist_ids": list(attribution.hint.artist_ids),
+            "problem": attribution.hint.problem,
+        },
     }
 
 
@@ -288,4 +306,22 @@ def _explained(attribution: Attribution, names: Mapping[str, str]) -> str:
         for one in found.coalitions
     ]
     lines.append(f"  if the model could veto, it would take {found.model_veto_share:.3f}; never paid so")
+    lines += _hinted_lines(attribution, found.delta)
     return "\n" + "".join(printable(line) + "\n" for line in lines)
+
+
+def _hinted_lines(attribution: Attribution, delta: float) -> list[str]:
+    """Whom the prompt names, and how near each is."""
+    hint = attribution.hint
+    if hint is None:
+        return []
+    where = "the prompt" if hint.source is HintSource.PROMPT else "the file's prompt"
+    if hint.problem:
+        return [f"  the file's prompt was not read: {hint.problem}"]
+    if not attribution.hinted:
+        return [f"  {where} names no artist who may be credited"]
+    return [
+        f"  named in {where}{'' if one.is_near else ', not near enough'}: {one.artist.name}, z {one.z:.4f}"
+        + ("" if one.is_near else f", threshold {delta:.4f}")
+        for one in attribution.hinted
+    ]

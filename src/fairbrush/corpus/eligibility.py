@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,8 @@ class UpcomingConsent:
 class Eligibility:
     """Who may be credited. ``outside``: per model, the artists it is known not to be trained on.
 
-    ``digest`` covers ids, consent and ``outside``, not names; it goes into an attribution's id.
+    ``aliases``: what each artist is called beside its name. ``digest`` covers ids, consent and ``outside``,
+    not names or aliases; it goes into an attribution's id.
 
     >>> ann = Artist("a1", "Ann", "c1", "p1", Consent.UNCLAIMED)
     >>> now = Eligibility({"a1": ann}, {"sd-1.5": frozenset()})
@@ -55,6 +56,15 @@ class Eligibility:
     outside: dict[str, frozenset[str]]
     revision: int = 0
     upcoming: tuple[UpcomingConsent, ...] = ()
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """All an artist is called, by id."""
+        return {
+            artist_id: (artist.name, *self.aliases.get(artist_id, ()))
+            for artist_id, artist in self.artists.items()
+        }
 
     @property
     def models(self) -> list[str]:
@@ -143,13 +153,11 @@ def write_eligibility(store: Store, *, now: datetime | None = None) -> Eligibili
     assert not store.in_transaction, "commit first: the file must never be ahead of the database"
     # one moment for both: an event due between two would be neither in effect nor upcoming
     moment = as_utc(now) if now else utc_now()
-    artists = {
-        entry.artist.artist_id: entry.artist
-        for entry in list_artists(store, now=moment)
-        if entry.artist.consent is not Consent.ERASED
-    }
+    entries = [e for e in list_artists(store, now=moment) if e.artist.consent is not Consent.ERASED]
+    artists = {entry.artist.artist_id: entry.artist for entry in entries}
+    aliases = {entry.artist.artist_id: entry.aliases for entry in entries}
     upcoming = tuple(event for event in read_upcoming(store, now=moment) if event.artist_id in artists)
-    eligibility = Eligibility(artists, all_outside(store), revision(store), upcoming)
+    eligibility = Eligibility(artists, all_outside(store), revision(store), upcoming, aliases)
     file = store.workspace / ELIGIBILITY_NAME
     document = _to_document(eligibility)
     document["sha256"] = _checksum(document)
@@ -168,7 +176,9 @@ def write_eligibility(store: Store, *, now: datetime | None = None) -> Eligibili
 def repair_eligibility(store: Store) -> bool:
     """Write the file again where it is absent, damaged or behind the database; True where it was."""
     try:
-        if read_eligibility(store.workspace).revision == revision(store):
+        found = read_eligibility(store.workspace)
+        # an earlier fairbrush wrote no aliases
+        if found.revision == revision(store) and found.aliases.keys() == found.artists.keys():
             return False
     except EligibilityError:
         pass  # absent or damaged: the database is the truth, this file is derived
@@ -193,6 +203,7 @@ def _to_document(eligibility: Eligibility) -> dict[str, Any]:
                 "creator_id": artist.creator_id,
                 "payee_id": artist.payee_id,
                 "consent": artist.consent,
+                "aliases": list(eligibility.aliases.get(artist.artist_id, ())),
             }
             for artist in eligibility.artists.values()
         },
@@ -219,6 +230,11 @@ def _from_document(document: Mapping[str, Any]) -> Eligibility:
         artist_id: Artist(artist_id, f["name"], f["creator_id"], f["payee_id"], Consent(f["consent"]))
         for artist_id, f in document["artists"].items()
     }
+    aliases = {
+        artist_id: tuple(map(str, f["aliases"]))
+        for artist_id, f in document["artists"].items()
+        if "aliases" in f
+    }
     upcoming: Sequence[Mapping[str, str]] = document["upcoming"]
     return Eligibility(
         artists=artists,
@@ -228,6 +244,7 @@ def _from_document(document: Mapping[str, Any]) -> Eligibility:
             UpcomingConsent(datetime.fromisoformat(e["effective_at"]), e["artist_id"], Consent(e["consent"]))
             for e in upcoming
         ),
+        aliases=aliases,
     )
 
 

@@ -122,6 +122,35 @@ def add_works(
         return _record(store, artist_id, works, as_utc(now) if now else utc_now())
 
 
+def change_aliases(
+    store: Store, artist_id: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()
+) -> ArtistEntry:
+    """Take other names from an artist, then give it some; what it is called already stays as it is.
+
+    Raises RegistryError for an unknown or erased artist, and for an alias to remove that it has not.
+    """
+    with registry_change(store) as connection:
+        entry = find_artist(store, artist_id)
+        if entry.artist.consent is Consent.ERASED:
+            raise RegistryError(f"The artist {artist_id} is erased; that is final.")
+        known = {name_key(alias): alias for alias in entry.aliases}
+        for alias in remove:
+            if name_key(alias) not in known:
+                raise RegistryError(
+                    f"{entry.artist.name} has no alias {alias!r}.",
+                    next_step=f"It has: {', '.join(entry.aliases) or 'none'}.",
+                )
+            connection.execute(
+                "DELETE FROM artist_alias WHERE artist_id = ? AND alias = ?",
+                [entry.artist.artist_id, known.pop(name_key(alias))],
+            )
+        new = {name_key(alias): checked_name(alias) for alias in reversed(add)}  # the first spelling stays
+        called = {*known, name_key(entry.artist.name)}
+        rows = [(entry.artist.artist_id, alias) for key, alias in new.items() if key not in called]
+        insert_rows(connection, "artist_alias", rows)
+        return find_artist(store, entry.artist.artist_id)
+
+
 def _record(store: Store, artist_id: str, works: Sequence[PreparedWork], moment: datetime) -> AddedWorks:
     rows = [Work(work.sha256, artist_id, Path(work.path)) for work in works]
     return record_works(store.connection, rows, store.workspace, now=moment)

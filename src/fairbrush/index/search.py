@@ -8,6 +8,7 @@ batch, a loop, a CPU and a GPU give the same numbers, and ties go by artist id.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -181,6 +182,19 @@ class StyleIndex:
                 found = (scores[row], positions[row])
                 answers.append(self._settle(styled[at], batch[row : row + 1], found, k, is_allowed))
         return answers
+
+    def affinities(self, vector: NDArray[np.float32], artist_ids: Collection[str]) -> list[Hit]:
+        """These artists, near or not, each once: the numbers and the order that ``search`` gives.
+
+        Raises IndexMissingError for an artist that is not in the index, VectorRefusedError.
+        """
+        import numpy as np
+
+        for artist_id in artist_ids:
+            self._place(artist_id)
+        [styled] = style_rows(self.space, vector[None])
+        positions = {bisect_left(self.artist_ids, artist_id) for artist_id in artist_ids}
+        return self._rank(styled, np.array(list(positions), np.int64))
 
     def nearest_works(self, vector: NDArray[np.float32], artist_id: str, k: int) -> list[Evidence]:
         """The ``k`` works of an artist most similar to an image, ties by hash. Raises IndexMissingError."""

@@ -1,0 +1,1 @@
+"""What an image's file says about how it was generated; :mod:`.read` is the door."""
