@@ -72,12 +72,12 @@ def build(folder: Path, session: EmbeddingSession, ids: Mapping[str, Mapping[str
         named = ids[name]
         sha256s = [sha256 for sha256, _ in works]
         artists.append(ArtistWorks(named["artist_id"], named["creator_id"], sha256s, vectors))
-    space, panel_vectors = fit_panel(session, bundled_panel())
+    fitted = fit_panel(session, bundled_panel())
     return build_index(
         folder,
         artists,
-        space=space,
-        panel_vectors=panel_vectors,
+        space=fitted.space,
+        strangers=fitted.strangers(),
         encoder_id=session.encoder.encoder_id,
         variant=session.encoder.variant,
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fairbrush.index.build import ArtistWorks, build_index, extend_index
 from fairbrush.index.versions import IndexVersion
 from fairbrush.style.space import StyleSpace, fit_style_space
+from fairbrush.style.strangers import Strangers, cross_fit
 
 ENCODER = "toy#0123456789abcdef"
 VARIANT = "toy-float32"
@@ -21,6 +22,7 @@ class World:
 
     space: StyleSpace
     panel: NDArray[np.float32]
+    strangers: Strangers
     artists: list[ArtistWorks]
 
     def artist(self, artist_id: str) -> ArtistWorks:
@@ -30,13 +32,14 @@ class World:
     def build(
         self, folder: Path, artists: list[ArtistWorks] | None = None, **changed: object
     ) -> IndexVersion:
-        return build_index(folder, self.artists if artists is None else artists, **self._settings(changed))
+        chosen = self.artists if artists is None else artists
+        return build_index(folder, chosen, **self._settings(changed), strangers=self.strangers)
 
     def extend(self, folder: Path, artists: list[ArtistWorks], **changed: object) -> IndexVersion:
         return extend_index(folder, artists, **self._settings(changed))
 
     def _settings(self, changed: dict[str, object]) -> dict[str, object]:
-        named = {"encoder_id": ENCODER, "variant": VARIANT, "panel_vectors": self.panel, "space": self.space}
+        named = {"encoder_id": ENCODER, "variant": VARIANT, "space": self.space}
         return {**named, **changed}
 
 
@@ -55,7 +58,8 @@ def make_world(*, artists: int = 8, works: int = 6, dim: int = 12, seed: int = 0
         vectors = (rng.normal(size=dim) + 0.4 * rng.normal(size=(count, dim))).astype(np.float32)
         shas = [name_work(seed, number, work) for work in range(count)]
         indexed.append(ArtistWorks(f"artist-{number:04d}", f"creator-{number:04d}", shas, vectors))
-    return World(fit_style_space(strangers, hands), strangers, indexed)
+    space = fit_style_space(strangers, hands)
+    return World(space, strangers, cross_fit(space, strangers, hands), indexed)
 
 
 def queries(world: World, count: int, *, seed: int = 9) -> NDArray[np.float32]:

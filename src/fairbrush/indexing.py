@@ -68,7 +68,8 @@ def build_workspace_index(
     """Index every registered artist anew. Raises PanelError, IndexUnusableError, CacheError."""
     registered = _registered(workspace, wait_s)
     artists, left_out = _embedded_artists(registered, session, on_outcome)
-    space, panel_vectors = fit_panel(session, panel or bundled_panel())
+    fitted = fit_panel(session, panel or bundled_panel())
+    strangers = fitted.strangers()
     folder = workspace / INDEXES
     with open_registry(workspace, wait_s=wait_s) as store:
         staying = _still_registered(store, registered, artists, session)
@@ -76,8 +77,8 @@ def build_workspace_index(
         version = build_index(
             folder,
             staying,
-            space=space,
-            panel_vectors=panel_vectors,
+            space=fitted.space,
+            strangers=strangers,
             encoder_id=session.encoder.encoder_id,
             variant=session.encoder.variant,
         )
@@ -122,7 +123,7 @@ def extend_workspace_index(
         or sorted(artist.work_sha256s) != sorted(indexed[artist.artist_id])
         or artist.creator_id != index.creator_of(artist.artist_id)
     ]
-    space, panel_vectors = fit_panel(session, panel or bundled_panel())
+    space = fit_panel(session, panel or bundled_panel()).space
     with open_registry(workspace, wait_s=wait_s) as store:
         staying = _still_registered(store, registered, changed, session)
         before = manifest_files(folder)
@@ -130,7 +131,6 @@ def extend_workspace_index(
             folder,
             staying,
             space=space,
-            panel_vectors=panel_vectors,
             encoder_id=encoder.encoder_id,
             variant=encoder.variant,
         )

@@ -200,15 +200,13 @@ def test_what_cannot_be_indexed_is_refused_and_leaves_nothing(tmp_path: Path) ->
         open_index(tmp_path)
 
 
-def test_extending_with_another_encoder_space_or_panel_is_refused(tmp_path: Path) -> None:
+def test_extending_with_another_encoder_or_space_is_refused(tmp_path: Path) -> None:
     world = make_world()
     world.build(tmp_path, world.artists[:4])
     with pytest.raises(IndexMismatchError, match="was built with encoder"):
         world.extend(tmp_path, world.artists[4:], encoder_id="other#1")
     with pytest.raises(IndexMismatchError, match="serves variants"):
         world.extend(tmp_path, world.artists[4:], variant="toy-bfloat16")
-    with pytest.raises(IndexMismatchError, match="panel"):
-        world.extend(tmp_path, world.artists[4:], panel_vectors=world.panel[:-1])
     hands = [f"hand-{i // 5}" for i in range(60)]
     with pytest.raises(IndexMismatchError, match="style space"):
         world.extend(tmp_path, world.artists[4:], space=fit_style_space(world.panel, hands))

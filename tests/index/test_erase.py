@@ -33,8 +33,12 @@ def needles_of(folder: Path, artist_id: str) -> list[bytes]:
     needles = [artist_id.encode()]
     for version in list_versions(folder):
         for _, segment in VersionFiles(folder, version.space_id).open_segments(version):
-            for entry in segment.entries(segment.rows(), only={artist_id}):
-                needles += [entry.row.tobytes(), entry.row[:-1].tobytes(), entry.creator_id.encode()]
+            for entry in segment.entries(only={artist_id}):
+                needles += [
+                    *(row.tobytes() for row in entry.rows),
+                    *(row[:-1].tobytes() for row in entry.rows),
+                    entry.creator_id.encode(),
+                ]
                 needles += [work.tobytes() for work in entry.works]
                 needles += [bytes.fromhex(name) for name in entry.work_sha256s]
                 needles += [name.encode() for name in entry.work_sha256s]

@@ -24,7 +24,8 @@ def test_held_out_works_find_their_hand_and_runs_agree(tmp_path: Path) -> None:
     works = json.loads((GALLERY / "manifest.json").read_text())["works"]
     settings = Settings(cache=tmp_path / "embeddings", workers=1, threads=1)
     with EmbeddingSession.open(settings) as session:
-        space, panel_vectors = fit_panel(session, bundled_panel())
+        fitted = fit_panel(session, bundled_panel())
+        space, strangers = fitted.space, fitted.strangers()
         outcomes = list(session.embed([GALLERY / work["file"] for work in works]))
         assert not [outcome for outcome in outcomes if outcome.reason]
         stored = session.space.get_many([work["sha256"] for work in works])
@@ -35,7 +36,7 @@ def test_held_out_works_find_their_hand_and_runs_agree(tmp_path: Path) -> None:
     for name in sorted({work["artist"] for work in references}):
         shas = [work["sha256"] for work in references if work["artist"] == name]
         artists.append(ArtistWorks(name, name, shas, np.concatenate([stored[sha256] for sha256 in shas])))
-    built = build_index(tmp_path / "a", artists, space=space, panel_vectors=panel_vectors, **named)
+    built = build_index(tmp_path / "a", artists, space=space, strangers=strangers, **named)
     index = open_index(tmp_path / "a")
     vectors = np.concatenate([stored[work["sha256"]] for work in queries])
     answers = index.search_many(vectors, k=3)
@@ -51,10 +52,10 @@ def test_held_out_works_find_their_hand_and_runs_agree(tmp_path: Path) -> None:
     assert credited / len(queries) > 0.2, "the threshold leaves something"
     assert sum(index.recognisability(artist.artist_id) is not None for artist in artists) == len(artists)
 
-    again = build_index(tmp_path / "b", artists[::-1], space=space, panel_vectors=panel_vectors, **named)
+    again = build_index(tmp_path / "b", artists[::-1], space=space, strangers=strangers, **named)
     assert again.manifest_digest == built.manifest_digest
-    build_index(tmp_path / "c", artists[:9], space=space, panel_vectors=panel_vectors, **named)
-    extend_index(tmp_path / "c", artists[9:], space=space, panel_vectors=panel_vectors, **named)
+    build_index(tmp_path / "c", artists[:9], space=space, strangers=strangers, **named)
+    extend_index(tmp_path / "c", artists[9:], space=space, **named)
     assert open_index(tmp_path / "b").search_many(vectors, k=3) == answers
     assert open_index(tmp_path / "c").search_many(vectors, k=3) == answers
     assert verify_index(tmp_path / "c") == []

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from index_worlds import World, make_world, queries
+from index_worlds import World, make_world, name_work, queries
 
 from fairbrush.domain import Evidence
 from fairbrush.errors import DeviceUnavailableError, IndexMismatchError, IndexMissingError, VectorRefusedError
 from fairbrush.index.build import ArtistWorks, require_encoder
 from fairbrush.index.search import SearchDevice, StyleIndex, open_index, works_by_artist
+from fairbrush.style.affinity import PanelScale
 
 
 def z_by_definition(world: World, vector: np.ndarray, *, quantile: float = 0.95) -> dict[str, float]:
     """Affinity of one query to every artist, in plain loops over float64."""
-    panel = world.space.apply(world.panel)
+    panel = world.strangers.rows.astype(float)
     [query] = world.space.apply(vector[None])
     affinities = {}
     for artist in world.artists:
@@ -37,7 +38,7 @@ def z_by_definition(world: World, vector: np.ndarray, *, quantile: float = 0.95)
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return make_world(artists=40)
+    return make_world(artists=40, panel=240)
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +66,41 @@ def test_inner_product_of_row_and_extended_query_is_the_affinity(world: World, i
             assert hit.similarity - hit.z == pytest.approx(-row[-1], abs=1e-12)
 
 
-def test_delta_is_what_the_best_artist_scores_on_one_stranger_in_twenty(
-    world: World, index: StyleIndex
-) -> None:
-    best = sorted(max(z_by_definition(world, stranger).values()) for stranger in world.panel)
-    place = 0.95 * (len(best) - 1)
-    low = int(place)
-    assert index.delta == pytest.approx(best[low] + (place - low) * (best[low + 1] - best[low]), abs=1e-6)
+def test_the_threshold_is_the_panels(world: World, index: StyleIndex) -> None:
+    """How it is placed is tested where it is: tests/style/test_affinity.py."""
+    rows = [index.rows[index.owners == owner] for owner in range(len(index.artist_ids))]
+    scale = PanelScale.of_artists(rows, world.strangers, rule=index.manifest.rule)
+    assert index.delta == scale.delta(index.manifest.alpha)
+
+
+def test_of_several_centroids_the_nearest_counts(tmp_path: Path) -> None:
+    world = make_world(artists=3, works=24)
+    rng = np.random.default_rng(4)
+    periods = np.repeat(3 * rng.normal(size=(3, 12)), 8, axis=0) + 0.1 * rng.normal(size=(24, 12))
+    shas = [name_work("varied", work) for work in range(24)]
+    varied = ArtistWorks("varied", "own-varied", shas, periods.astype(np.float32))
+    world.build(tmp_path, [*world.artists, varied])
+    index = open_index(tmp_path)
+    own = index.rows[index.owners == index.artist_ids.index("varied")].astype(float)
+    assert len(own) >= 3
+    for vector in periods[::8].astype(np.float32):
+        [query] = world.space.apply(vector[None])
+        best = index.search(vector, k=1).hits[0]
+        assert (best.artist_id, best.z) == ("varied", pytest.approx(max(own @ np.append(query, 1.0))))
+    vectors = queries(world, 20, seed=1)
+    named = ["artist-0001", "varied"]
+    assert index.search_many(vectors, k=2) == [index.search(vector, k=2) for vector in vectors]
+    everyone = [index.search(vector, k=4).hits for vector in vectors]
+    asked = [[hit for hit in hits if hit.artist_id in named] for hits in everyone]
+    assert [index.affinities(vector, named) for vector in vectors] == asked
+    assert [index.search(vector, k=2).hits for vector in vectors] == [hits[:2] for hits in everyone]
 
 
 def test_complete_says_whether_anyone_above_the_threshold_is_missing(world: World, index: StyleIndex) -> None:
     seen = set()
-    for vector in queries(world, 40):
+    centres = [artist.vectors.mean(axis=0) for artist in world.artists]
+    between = [one + other for one, other in zip(centres, centres[1:], strict=False)]
+    for vector in [*queries(world, 20), *between]:
         above = {hit.artist_id for hit in index.search(vector, k=40).hits if hit.z > index.delta}
         for k in (1, 2, 5):
             answer = index.search(vector, k=k)

@@ -15,14 +15,13 @@ from fairbrush.errors import StyleSpaceError, VectorRefusedError
 from fairbrush.style.affinity import (
     OffsetRule,
     PanelScale,
-    fit_centroid,
     offset,
-    panel_affinity,
-    recognisability,
+    stranger_affinity,
     style_rows,
 )
 from fairbrush.style.space import StyleSpace, fit_style_space
 from fairbrush.style.space_file import decode_space, encode_space
+from fairbrush.style.strangers import Strangers
 
 
 def unit_rows(count: int, dim: int, seed: int) -> np.ndarray:
@@ -46,69 +45,62 @@ def dot(one: np.ndarray, other: np.ndarray) -> float:
     return math.fsum(float(a) * float(b) for a, b in zip(one, other, strict=True))
 
 
-def test_centroid_is_the_unit_mean() -> None:
-    works = unit_rows(7, 5, 1)
-    mean = [math.fsum(work[axis] for work in works) / 7 for axis in range(5)]
-    length = math.sqrt(math.fsum(m * m for m in mean))
-    assert fit_centroid(works) == pytest.approx([m / length for m in mean], abs=1e-7)
-
-
-def test_centroid_of_one_work_is_that_work() -> None:
-    [work] = unit_rows(1, 5, 2)
-    assert fit_centroid(work[None]) == pytest.approx(work, abs=1e-7)
-
-
-def test_works_that_cancel_out_are_refused() -> None:
-    with pytest.raises(VectorRefusedError, match="opposite"):
-        fit_centroid(np.array([[1.0, 0.0], [-1.0, 0.0]]))
+def some_strangers(count: int, dim: int, seed: int) -> Strangers:
+    return Strangers(unit_rows(count, dim, seed).astype(np.float32), np.arange(count, dtype=np.int32) // 3)
 
 
 def test_offset_is_the_quantile_or_the_mean_of_the_ten_nearest_strangers() -> None:
-    panel, [centroid] = unit_rows(41, 5, 3), unit_rows(1, 5, 4).astype(np.float32)
-    similarities = [dot(centroid, stranger) for stranger in panel]
-    assert offset(centroid, panel) == pytest.approx(quantile_by_sorting(similarities, 0.95), abs=1e-7)
-    nearest = sorted(similarities)[-10:]
-    assert offset(centroid, panel, rule=OffsetRule.CSLS) == pytest.approx(sum(nearest) / 10, abs=1e-7)
+    panel, centroids = some_strangers(41, 5, 3), unit_rows(2, 5, 4).astype(np.float32)
+    for count in (1, 2):
+        nearest = [max(dot(c, stranger) for c in centroids[:count]) for stranger in panel.rows]
+        assert offset(centroids[:count], panel) == pytest.approx(quantile_by_sorting(nearest, 0.95), abs=1e-7)
+        ten = sum(sorted(nearest)[-10:]) / 10
+        assert offset(centroids[:count], panel, rule=OffsetRule.CSLS) == pytest.approx(ten, abs=1e-7)
 
 
-def test_recognisability_leaves_each_work_out_of_its_own_centroid() -> None:
-    works = unit_rows(6, 4, 6) + 0.5
-    works /= np.linalg.norm(works, axis=1, keepdims=True)
-    affinities = []
-    for left_out in range(6):
-        others = np.delete(works, left_out, axis=0).sum(axis=0)
-        affinities.append(dot(works[left_out], others / np.linalg.norm(others)) - 0.2)
-    ordered = sorted(affinities)
-    assert recognisability(works, 0.2) == pytest.approx((ordered[2] + ordered[3]) / 2, abs=1e-12)
+def row_of(centroid: np.ndarray, panel: Strangers) -> np.ndarray:
+    return np.append(centroid, -offset(centroid[None], panel)).astype(np.float32)[None]
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
-def test_recognisability_is_unknown_under_five_works(count: int) -> None:
-    assert recognisability(unit_rows(count, 4, 7), 0.1) is None
+def test_a_stranger_meets_an_offset_that_other_folds_set() -> None:
+    panel, [centroid] = some_strangers(60, 5, 8), unit_rows(1, 5, 9).astype(np.float32)
+    similarities = [dot(centroid, stranger) for stranger in panel.rows]
+    folds = [hand % 10 for hand in panel.hands.tolist()]
+    expected = []
+    for own, similarity in zip(folds, similarities, strict=True):
+        others = [s for fold, s in zip(folds, similarities, strict=True) if fold != own]
+        expected.append(similarity - quantile_by_sorting(others, 0.95))
+    found = stranger_affinity(row_of(centroid, panel), panel, rule=OffsetRule.QUANTILE)
+    assert found.tolist() == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize("artists", [1, 2, 5])
-def test_delta_is_the_quantile_of_the_best_artists_affinity(artists: int) -> None:
-    panel, centroids = unit_rows(60, 5, 8), unit_rows(artists, 5, 9).astype(np.float32)
-    offsets = [offset(centroid, panel) for centroid in centroids]
-    best = [max(dot(c, x) - h for c, h in zip(centroids, offsets, strict=True)) for x in panel]
-    rows = np.column_stack([centroids, -np.float32(offsets)]).astype(np.float32)
-    scale = PanelScale.of_artists(rows, panel)
-    assert scale.delta(0.05) == pytest.approx(quantile_by_sorting(best, 0.95), abs=1e-7)
+def test_delta_is_a_conformal_quantile_of_the_best_artists_affinity(artists: int) -> None:
+    panel, centroids = some_strangers(120, 5, 8), unit_rows(artists, 5, 9).astype(np.float32)
+    rows = [row_of(centroid, panel) for centroid in centroids]
+    each = [stranger_affinity(row, panel, rule=OffsetRule.QUANTILE) for row in rows]
+    best = [max(z) for z in zip(*each, strict=True)]
+    scale = PanelScale.of_artists(rows, panel, rule=OffsetRule.QUANTILE)
+    assert scale.delta(0.05) == pytest.approx(quantile_by_sorting(best, 0.95 * 41 / 40), abs=1e-7)
+
+
+def test_too_few_hands_to_promise_a_level_give_their_maximum() -> None:
+    assert PanelScale(np.array([0.0, 1.0, 7.0]), n_hands=18).delta(0.05) == 7.0
 
 
 @given(st.permutations(range(5)))
 def test_running_maximum_does_not_depend_on_who_joined_when(order: list[int]) -> None:
-    panel, centroids = unit_rows(30, 4, 10), unit_rows(5, 4, 11).astype(np.float32)
-    scale = PanelScale.of_nobody(len(panel))
+    panel, centroids = some_strangers(30, 4, 10), unit_rows(5, 4, 11).astype(np.float32)
+    rows = [row_of(centroid, panel) for centroid in centroids]
+    scale = PanelScale.of_nobody(panel)
     for artist in order:
-        scale = scale.with_artist(panel_affinity(centroids[artist], 0.1, panel))
-    rows = np.column_stack([centroids, np.full(5, -0.1)]).astype(np.float32)
-    np.testing.assert_allclose(scale.max_z, PanelScale.of_artists(rows, panel).max_z, atol=1e-8)
+        scale = scale.with_artist(stranger_affinity(rows[artist], panel, rule=OffsetRule.QUANTILE))
+    whole = PanelScale.of_artists(rows, panel, rule=OffsetRule.QUANTILE)
+    assert scale.max_z.tobytes() == whole.max_z.tobytes()
 
 
 def test_nobody_has_a_threshold_of_zero() -> None:
-    assert PanelScale.of_nobody(20).delta(0.05) == 0.0
+    assert PanelScale.of_nobody(some_strangers(20, 4, 1)).delta(0.05) == 0.0
 
 
 @given(st.integers(1, 9), st.integers(0, 8))

@@ -51,16 +51,22 @@ def test_a_folder_of_folders_is_a_panel_with_a_hand_each(tmp_path: Path) -> None
         ("1.png", "hand 0"),
         ("0.png", "hand 1"),
     ]
-    space, vectors = fit_panel(FakeSession(), panel)  # type: ignore[arg-type]
-    assert (vectors.shape, vectors.dtype, len(space.centre)) == ((20, 6), np.float32, 6)
+    fitted = fit_panel(FakeSession(), panel)  # type: ignore[arg-type]
+    vectors = fitted.vectors
+    assert (vectors.shape, vectors.dtype, len(fitted.space.centre)) == ((20, 6), np.float32, 6)
+    assert fitted.strangers().n_hands == 10
 
 
 def test_names_and_order_of_files_change_nothing(tmp_path: Path) -> None:
     panel = folder_panel(write_panel(tmp_path))
-    space, vectors = fit_panel(FakeSession(), panel)  # type: ignore[arg-type]
+    fitted = fit_panel(FakeSession(), panel)  # type: ignore[arg-type]
     turned = Panel(panel.source, panel.works[::-1])
-    again, same = fit_panel(FakeSession(), turned)  # type: ignore[arg-type]
-    assert (again.space_id, same.tobytes()) == (space.space_id, vectors.tobytes())
+    again = fit_panel(FakeSession(), turned)  # type: ignore[arg-type]
+    assert (again.space.space_id, again.vectors.tobytes()) == (
+        fitted.space.space_id,
+        fitted.vectors.tobytes(),
+    )
+    assert again.strangers().rows.tobytes() == fitted.strangers().rows.tobytes()
 
 
 def test_a_file_that_cannot_be_embedded_stops_the_fit(tmp_path: Path) -> None:
@@ -86,7 +92,7 @@ def test_one_work_under_two_hands_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_panel_too_small_for_a_threshold_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PanelError, match="has 4 works, at least 20"):
+    with pytest.raises(PanelError, match="has 4 works by 2 hands, at least 20"):
         fit_panel(FakeSession(), folder_panel(write_panel(tmp_path, hands=2)))  # type: ignore[arg-type]
 
 

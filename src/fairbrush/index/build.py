@@ -32,22 +32,17 @@ from fairbrush.index.versions import (
     publish,
     read_version,
 )
-from fairbrush.style.affinity import (
-    OffsetRule,
-    PanelScale,
-    fit_centroid,
-    offset,
-    panel_affinity,
-    recognisability,
-    style_rows,
-)
+from fairbrush.style.affinity import OffsetRule, PanelScale, stranger_affinity, style_rows
+from fairbrush.style.centroids import fit_style
 from fairbrush.style.space_file import encode_space
+from fairbrush.style.strangers import encode_strangers
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from fairbrush.style.space import StyleSpace
+    from fairbrush.style.strangers import Strangers
 
 ALPHA = 0.05
 MOST_SEGMENTS = 16
@@ -78,7 +73,7 @@ def build_index(
     artists: Sequence[ArtistWorks],
     *,
     space: StyleSpace,
-    panel_vectors: NDArray[np.float32],
+    strangers: Strangers,
     encoder_id: str,
     variant: str,
     alpha: float = ALPHA,
@@ -86,20 +81,19 @@ def build_index(
 ) -> IndexVersion:
     """Index these artists, and nobody else, in one segment; publish it and return the version.
 
-    ``panel_vectors``: raw float32 (n_panel, dim). Where the current version already is this index, it is
-    returned and nothing is written. Raises VectorRefusedError, IndexUnusableError, IndexBusyError.
+    ``strangers``: the panel that ``space`` was fitted on. Where the current version already is this index,
+    it is returned and nothing is written. Raises VectorRefusedError, IndexUnusableError, IndexBusyError.
     """
     if not artists:
         raise IndexUnusableError(
             "An index needs at least one artist with works.", next_step="Add one: fairbrush artist add"
         )
     styled = style_artists(artists, space)
-    panel = stored_panel(space, panel_vectors)
     files = VersionFiles(folder, space.space_id)
     with writer_lock(folder):
-        entries = fit_entries(styled, panel=widen(panel), rule=rule)
+        entries = fit_entries(styled, strangers=strangers, rule=rule)
         segment = write_segment(files.segments, entries)
-        scale = PanelScale.of_artists(rows_of(entries), widen(panel))
+        scale = PanelScale.of_artists([entry.rows for entry in entries], strangers, rule=rule)
         parent = _readable_parent(folder)
         version = IndexVersion(
             number=next_number(folder),
@@ -115,7 +109,8 @@ def build_index(
             works=segment.n_works,
             segments=(SegmentRef(segment.name),),
             space_sha256=files.write_shared(encode_space(space), "npz"),
-            panel_sha256=files.write_array(panel),
+            panel_sha256=files.write_shared(encode_strangers(strangers), "npz"),
+            panel_hands=strangers.n_hands,
             scale_sha256=files.write_array(scale.max_z),
         )
         if parent and parent.same_index(version):
@@ -128,7 +123,6 @@ def extend_index(
     artists: Sequence[ArtistWorks],
     *,
     space: StyleSpace,
-    panel_vectors: NDArray[np.float32],
     encoder_id: str,
     variant: str,
 ) -> IndexVersion:
@@ -142,18 +136,18 @@ def extend_index(
     with writer_lock(folder):
         base = current_version(folder)
         files = VersionFiles(folder, base.space_id)
-        panel = stored_panel(space, panel_vectors)
         require_encoder(base, encoder_id=encoder_id, variant=variant, dim=len(space.centre))
-        if space.space_id != base.space_id or files.write_array(panel) != base.panel_sha256:
+        if space.space_id != base.space_id:
             raise IndexMismatchError(
-                f"Index {base.label} uses style space {base.space_id} and its panel, not {space.space_id}.",
+                f"Index {base.label} uses style space {base.space_id}, not {space.space_id}.",
                 next_step=REBUILD_STEP,
             )
         live = live_artists(files, base)
-        entries = _changed_entries(styled, live, panel=widen(panel), rule=base.rule)
+        strangers = files.read_strangers(base)
+        entries = _changed_entries(styled, live, strangers=strangers, rule=base.rule)
         if not entries:
             return base
-        return publish(folder, _extended(folder, base, live, entries, widen(panel)))
+        return publish(folder, _extended(folder, base, live, entries, strangers))
 
 
 def require_encoder(version: IndexVersion, *, encoder_id: str, variant: str, dim: int) -> None:
@@ -203,9 +197,9 @@ def _style_artist(artist: ArtistWorks, space: StyleSpace) -> StyledArtist:
 
 
 def fit_entries(
-    artists: Iterable[StyledArtist], *, panel: NDArray[np.float64], rule: OffsetRule
+    artists: Iterable[StyledArtist], *, strangers: Strangers, rule: OffsetRule
 ) -> list[ArtistEntry]:
-    """One row an artist, fitted on the pooled works of their creator; sorted by artist id.
+    """The rows of each artist, fitted on the pooled works of their creator; sorted by artist id.
 
     ``artists`` must hold every entry of each creator named.
     """
@@ -221,49 +215,29 @@ def fit_entries(
             for sha256, work in zip(member.stored.sha256s, member.stored.works, strict=True):
                 pool.setdefault(sha256, work)
         works = np.stack([pool[sha256] for sha256 in sorted(pool)]).astype(np.float64)
-        centroid = fit_centroid(works)
-        h = offset(centroid, panel, rule=rule)
-        row = np.append(centroid, np.float32(-h)).astype(np.float32)
-        q = recognisability(works, h)
+        style = fit_style(works, strangers, rule=rule)
+        offsets = np.full((len(style.centroids), 1), -style.h, np.float32)
+        rows, q = np.hstack([style.centroids, offsets]), style.recognisability
         entries += [
-            ArtistEntry(m.artist_id, m.creator_id, row, q, m.stored.sha256s, m.stored.works) for m in members
+            ArtistEntry(m.artist_id, m.creator_id, rows, q, m.stored.sha256s, m.stored.works) for m in members
         ]
     return sorted(entries, key=lambda entry: entry.artist_id)
 
 
-def stored_panel(space: StyleSpace, panel_vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The panel's unit rows in style space, rounded as they are stored."""
-    import numpy as np
-
-    return style_rows(space, panel_vectors).astype(np.float32)
-
-
-def widen(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    import numpy as np
-
-    return rows.astype(np.float64)
-
-
-def rows_of(entries: Iterable[ArtistEntry]) -> NDArray[np.float32]:
-    import numpy as np
-
-    return np.stack([entry.row for entry in entries])
-
-
 @dataclass(frozen=True, eq=False)
 class LiveArtist:
-    """Where an artist of a version is stored, and their row."""
+    """Where an artist of a version is stored, and their rows."""
 
     segment: Segment
     listed: SegmentArtist
-    row: NDArray[np.float32]
+    rows: NDArray[np.float32]
 
     def read(self) -> ArtistEntry:
         stored = self.segment.works_of(self.listed)
         return ArtistEntry(
             self.listed.artist_id,
             self.listed.creator_id,
-            self.row,
+            self.rows,
             self.listed.recognisability,
             stored.sha256s,
             stored.works,
@@ -277,10 +251,10 @@ def live_artists(files: VersionFiles, version: IndexVersion) -> dict[str, LiveAr
     """The artists of a version by id. Raises IndexDamagedError."""
     live: dict[str, LiveArtist] = {}
     for ref, segment in files.open_segments(version):
-        for listed, row in zip(segment.artists, segment.rows(), strict=True):
+        for listed, rows in zip(segment.artists, segment.rows_by_artist(), strict=True):
             if listed.artist_id not in ref.superseded:
                 assert listed.artist_id not in live, f"{listed.artist_id} is live in two segments"
-                live[listed.artist_id] = LiveArtist(segment, listed, row)
+                live[listed.artist_id] = LiveArtist(segment, listed, rows)
     return live
 
 
@@ -288,7 +262,7 @@ def _changed_entries(
     styled: Sequence[StyledArtist],
     live: Mapping[str, LiveArtist],
     *,
-    panel: NDArray[np.float64],
+    strangers: Strangers,
     rule: OffsetRule,
 ) -> list[ArtistEntry]:
     """The given artists, and those who share a creator with them, that are not stored as they now are."""
@@ -301,7 +275,7 @@ def _changed_entries(
         for artist_id, place in live.items()
         if artist_id not in given and place.listed.creator_id in creators
     ]
-    entries = fit_entries([*styled, *partners], panel=panel, rule=rule)
+    entries = fit_entries([*styled, *partners], strangers=strangers, rule=rule)
     return [e for e in entries if e.artist_id not in live or not _same(e, live[e.artist_id].read())]
 
 
@@ -309,7 +283,7 @@ def _same(one: ArtistEntry, other: ArtistEntry) -> bool:
     return (
         one.creator_id == other.creator_id
         and one.work_sha256s == other.work_sha256s
-        and one.row.tobytes() == other.row.tobytes()
+        and one.rows.tobytes() == other.rows.tobytes()
         and one.works.tobytes() == other.works.tobytes()
     )
 
@@ -319,7 +293,7 @@ def _extended(
     base: IndexVersion,
     live: Mapping[str, LiveArtist],
     entries: Sequence[ArtistEntry],
-    panel: NDArray[np.float64],
+    strangers: Strangers,
 ) -> IndexVersion:
     files = VersionFiles(folder, base.space_id)
     new_ids = {entry.artist_id for entry in entries}
@@ -327,10 +301,10 @@ def _extended(
     if len(staying) == len(live):
         scale = files.read_scale(base)
         for entry in entries:
-            scale = scale.with_artist(panel_affinity(entry.row[:-1], -float(entry.row[-1]), panel))
+            scale = scale.with_artist(stranger_affinity(entry.rows, strangers, rule=base.rule))
     else:  # a row left, and a maximum cannot forget
-        rows = [place.row for place in staying.values()] + [entry.row for entry in entries]
-        scale = PanelScale.of_artists(_stack(rows), panel)
+        rows = [place.rows for place in staying.values()] + [entry.rows for entry in entries]
+        scale = PanelScale.of_artists(rows, strangers, rule=base.rule)
     refs = [_without(ref, segment, new_ids) for ref, segment in files.open_segments(base)]
     kept = [ref for ref in refs if ref is not None]
     if len(kept) < MOST_SEGMENTS:
@@ -357,12 +331,6 @@ def _without(ref: SegmentRef, segment: Segment, replaced: set[str]) -> SegmentRe
     here = {artist.artist_id for artist in segment.artists}
     superseded = set(ref.superseded) | (replaced & here)
     return SegmentRef(ref.name, tuple(sorted(superseded))) if superseded != here else None
-
-
-def _stack(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    import numpy as np
-
-    return np.stack(rows)
 
 
 def _readable_parent(folder: Path) -> IndexVersion | None:

@@ -26,11 +26,13 @@ from fairbrush.index.versions import (
     prune_unlocked,
     write_manifest,
 )
-from fairbrush.style.affinity import PanelScale, panel_affinity
+from fairbrush.style.affinity import OffsetRule, PanelScale, stranger_affinity
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from fairbrush.style.strangers import Strangers
 
 
 def erase_artist(folder: Path, artist_id: str) -> list[int]:
@@ -55,7 +57,7 @@ class _Eraser:
         self._folder = folder
         self._artist_id = artist_id
         self._rewritten: dict[tuple[str, frozenset[str]], str] = {}
-        self._panel_z: dict[bytes, NDArray[np.float64]] = {}
+        self._stranger_z: dict[bytes, NDArray[np.float64]] = {}
 
     def rewrite(self, version: IndexVersion) -> int | None:
         """Write the version without the artist; its number, or None where they are not in it."""
@@ -65,9 +67,9 @@ class _Eraser:
         if partners is None:
             return None
         live = live_artists(files, version)
-        panel = files.read_panel(version)
+        strangers = files.read_strangers(version)
         refitted = fit_entries(
-            [live[partner].styled() for partner in sorted(partners)], panel=panel, rule=version.rule
+            [live[partner].styled() for partner in sorted(partners)], strangers=strangers, rule=version.rule
         )
         gone = partners | {self._artist_id}
         refs = [self._without(ref, segment, gone) for ref, segment in opened]
@@ -75,7 +77,7 @@ class _Eraser:
         if refitted:
             segments.append(SegmentRef(write_segment(files.segments, refitted).name))
         staying = {name: place for name, place in live.items() if name not in gone}
-        scale = self._scale(staying, refitted, panel)
+        scale = self._scale(staying, refitted, strangers, version.rule)
         rewritten = replace(
             version,
             delta=scale.delta(version.alpha),
@@ -98,21 +100,24 @@ class _Eraser:
             return None
         key = (segment.name, frozenset(gone))
         if key not in self._rewritten:
-            kept = write_segment(segment.folder, segment.entries(segment.rows(), without=gone))
+            kept = write_segment(segment.folder, segment.entries(without=gone))
             self._rewritten[key] = kept.name
         return SegmentRef(self._rewritten[key], superseded)
 
     def _scale(
-        self, staying: Mapping[str, LiveArtist], refitted: Sequence[ArtistEntry], panel: NDArray[np.float64]
+        self,
+        staying: Mapping[str, LiveArtist],
+        refitted: Sequence[ArtistEntry],
+        strangers: Strangers,
+        rule: OffsetRule,
     ) -> PanelScale:
-        """The panel's maximum over who stays; a row's part in it is computed once for all versions."""
-        scale = PanelScale.of_nobody(len(panel))
-        rows = [place.row for place in staying.values()] + [entry.row for entry in refitted]
-        for row in rows:
-            key = row.tobytes()
-            if key not in self._panel_z:
-                self._panel_z[key] = panel_affinity(row[:-1], -float(row[-1]), panel)
-            scale = scale.with_artist(self._panel_z[key])
+        """The panel's maximum over who stays; an artist's part in it is computed once for all versions."""
+        scale = PanelScale.of_nobody(strangers)
+        for rows in [*(place.rows for place in staying.values()), *(entry.rows for entry in refitted)]:
+            key = rows.tobytes()
+            if key not in self._stranger_z:
+                self._stranger_z[key] = stranger_affinity(rows, strangers, rule=rule)
+            scale = scale.with_artist(self._stranger_z[key])
         return scale
 
 

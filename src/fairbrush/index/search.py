@@ -8,7 +8,6 @@ batch, a loop, a CPU and a GPU give the same numbers, and ties go by artist id.
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,13 +75,15 @@ def open_index(folder: Path, *, verify: bool = True, device: SearchDevice = Sear
 
 @dataclass(frozen=True, eq=False)
 class StyleIndex:
-    """A version in memory. rows: float32 (n, dim + 1), sorted by artist id as ``artist_ids``."""
+    """A version in memory. rows: float32 (n_rows, dim + 1), one or several an artist, in the order of
+    ``artist_ids``, which are sorted; owners: int (n_rows,), whose each is, a position in ``artist_ids``."""
 
     folder: Path
     manifest: IndexVersion
     space: StyleSpace
     artist_ids: tuple[str, ...]
     rows: NDArray[np.float32]
+    owners: NDArray[np.intp]
     places: dict[str, tuple[Segment, SegmentArtist]]
     proposers: tuple[Any, ...]  # faiss indexes: a GPU's first where there is one, the CPU's last
     verify: bool
@@ -94,24 +95,24 @@ class StyleIndex:
 
         files = VersionFiles(folder, version.space_id)
         space = files.read_space(version, verify=verify)
-        found: list[tuple[str, NDArray[np.float32]]] = []
+        found: dict[str, NDArray[np.float32]] = {}
         places: dict[str, tuple[Segment, SegmentArtist]] = {}
         for ref, segment in files.open_segments(version):
-            for listed, row in zip(segment.artists, segment.rows(verify=verify), strict=True):
+            for listed, rows in zip(segment.artists, segment.rows_by_artist(verify=verify), strict=True):
                 if listed.artist_id not in ref.superseded:
-                    found.append((listed.artist_id, row))
+                    assert listed.artist_id not in found, f"{listed.artist_id} is live in two segments"
+                    found[listed.artist_id] = rows
                     places[listed.artist_id] = (segment, listed)
-        found.sort(key=lambda pair: pair[0])
-        if len(found) != version.artists or len(places) != version.artists:
+        if len(places) != version.artists:
             raise IndexDamagedError(
                 f"Index {version.label} holds {len(places)} artists, its manifest says {version.artists}.",
                 next_step="Rebuild: fairbrush index build",
             )
-        rows = np.empty((len(found), version.dim + 1), np.float32)
-        for position, (_, row) in enumerate(found):
-            rows[position] = row
-        artist_ids = tuple(artist_id for artist_id, _ in found)
-        return cls(folder, version, space, artist_ids, rows, places, _proposers(rows, device), verify)
+        artist_ids = tuple(sorted(found))
+        empty = np.empty((0, version.dim + 1), np.float32)
+        rows = np.concatenate([empty, *(found[artist_id] for artist_id in artist_ids)])
+        owners = np.repeat(np.arange(len(found)), [len(found[artist_id]) for artist_id in artist_ids])
+        return cls(folder, version, space, artist_ids, rows, owners, places, _proposers(rows, device), verify)
 
     @property
     def version(self) -> str:
@@ -168,11 +169,12 @@ class StyleIndex:
 
         assert k >= 1, f"k is {k}"
         styled = style_rows(self.space, vectors)
-        is_allowed = self._allowed(allowed)
+        is_allowed = self._allowed(allowed)[self.owners]
         if not is_allowed.any():
             return [Neighbours([], complete=True) for _ in styled]
         queries = np.hstack([styled, np.ones((len(styled), 1))]).astype(np.float32)
-        wanted = min(len(self.rows), k + 1 + SPARE_PROPOSALS)
+        rows_an_artist = -(-len(self.rows) // len(self.artist_ids))
+        wanted = min(len(self.rows), (k + 1) * rows_an_artist + SPARE_PROPOSALS)
         answers = []
         for start in range(0, len(queries), QUERIES_AT_A_TIME):
             batch = queries[start : start + QUERIES_AT_A_TIME]
@@ -193,8 +195,7 @@ class StyleIndex:
         for artist_id in artist_ids:
             self._place(artist_id)
         [styled] = style_rows(self.space, vector[None])
-        positions = {bisect_left(self.artist_ids, artist_id) for artist_id in artist_ids}
-        return self._rank(styled, np.array(list(positions), np.int64))
+        return self._rank(styled, np.flatnonzero(self._allowed(set(artist_ids))[self.owners]))
 
     def nearest_works(self, vector: NDArray[np.float32], artist_id: str, k: int) -> list[Evidence]:
         """The ``k`` works of an artist most similar to an image, ties by hash. Raises IndexMissingError."""
@@ -242,7 +243,7 @@ class StyleIndex:
         import numpy as np
 
         if allowed is None:
-            return np.ones(len(self.rows), bool)
+            return np.ones(len(self.artist_ids), bool)
         known = allowed if isinstance(allowed, set | frozenset | dict) else set(allowed)
         return np.array([artist_id in known for artist_id in self.artist_ids], bool)
 
@@ -272,14 +273,19 @@ class StyleIndex:
             [scores], [positions] = self._propose(query, min(len(self.rows), GROWTH * len(positions)))
 
     def _rank(self, styled: NDArray[np.float64], positions: NDArray[np.int64]) -> list[Hit]:
+        """Hits by descending z, ties by artist id, of the artists of some rows, each by the best of them."""
         import numpy as np
 
-        hits = []
-        for position in sorted(positions.tolist()):
-            row = self.rows[position].astype(np.float64)
-            similarity = float(row[:-1] @ styled)
-            hits.append(Hit(self.artist_ids[position], similarity, similarity + float(row[-1])))
-        return sorted(hits, key=lambda hit: -hit.z)  # stable: ties stay in the order of artist ids
+        rows = self.rows[np.sort(positions)].astype(np.float64)
+        # not a matrix product, which rounds a row differently with other rows beside it
+        similarities = np.einsum("ij,j->i", rows[:, :-1], styled).tolist()
+        best: dict[int, Hit] = {}
+        for owner, similarity, h in zip(
+            self.owners[np.sort(positions)].tolist(), similarities, rows[:, -1].tolist(), strict=True
+        ):
+            if owner not in best or similarity > best[owner].similarity:
+                best[owner] = Hit(self.artist_ids[owner], similarity, similarity + h)
+        return sorted(best.values(), key=lambda hit: -hit.z)  # stable: in the order of artist ids
 
 
 def _proposers(rows: NDArray[np.float32], device: SearchDevice) -> tuple[Any, ...]:

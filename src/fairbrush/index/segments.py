@@ -5,7 +5,7 @@ the digests of its other files, so its name vouches for every byte and nothing i
 
 ``<name>.json``    who is in it, and what the other files must be
 ``<name>.faiss``   flat inner-product index; row: float32 ``[centroid, -offset]``, so that a query ``[x, 1]``
-                   has the affinity z itself as inner product
+                   has the affinity z itself as inner product; artist after artist, one row a centroid
 ``<name>.works``   float32 (n_works, dim), the works' unit rows in style space, artist after artist
 ``<name>.names``   uint8 (n_works, 32), the works' SHA-256 in the same order
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA = "fairbrush.segment/1"
+SCHEMA = "fairbrush.segment/2"
 FOLDER = "segments"
 PARTS = ("faiss", "works", "names")
 NAME_BYTES = 32
@@ -45,13 +45,13 @@ NAME_BYTES = 32
 class ArtistEntry:
     """One artist as an index stores them.
 
-    row: float32 (dim + 1,), ``[centroid, -offset]``; works: float32 (n, dim), unit rows in style space,
-    sorted by ``work_sha256s``; recognisability: None under five works.
+    rows: float32 (n_centroids, dim + 1), each ``[centroid, -offset]``; works: float32 (n, dim), unit rows in
+    style space, sorted by ``work_sha256s``; recognisability: None under five works.
     """
 
     artist_id: str
     creator_id: str
-    row: NDArray[np.float32]
+    rows: NDArray[np.float32]
     recognisability: float | None
     work_sha256s: tuple[str, ...]
     works: NDArray[np.float32]
@@ -67,10 +67,13 @@ class StoredWorks:
 
 @dataclass(frozen=True)
 class SegmentArtist:
-    """One artist as a segment's JSON lists them; ``first`` is the row of their first work."""
+    """One artist as a segment's JSON lists them; ``first_row`` and ``first`` are where their centroids and
+    works begin."""
 
     artist_id: str
     creator_id: str
+    centroids: int
+    first_row: int
     works: int
     first: int
     works_sha256: str
@@ -98,14 +101,18 @@ class Segment:
     def n_works(self) -> int:
         return sum(artist.works for artist in self.artists)
 
+    @property
+    def n_rows(self) -> int:
+        return sum(artist.centroids for artist in self.artists)
+
     def rows(self, *, verify: bool = True) -> NDArray[np.float32]:
-        """float32 (n_artists, dim + 1). Raises IndexDamagedError before faiss sees a changed byte.
+        """float32 (n_rows, dim + 1). Raises IndexDamagedError before faiss sees a changed byte.
 
         FAISS trusts what it reads, so the digest comes first and its limits are set to the file's size.
         """
         content = read_checked(self.path("faiss"), self.digests["faiss"] if verify else None)
         rows = decode_rows(content, source=self.path("faiss"))
-        if rows.shape != (len(self.artists), self.dim + 1):
+        if rows.shape != (self.n_rows, self.dim + 1):
             raise self.damaged("faiss", f"it has shape {rows.shape}")
         return rows
 
@@ -122,17 +129,22 @@ class Segment:
             np.frombuffer(works, "<f4").reshape(artist.works, self.dim),
         )
 
+    def rows_by_artist(self, *, verify: bool = True) -> list[NDArray[np.float32]]:
+        """Of each artist, float32 (n_centroids, dim + 1). Raises IndexDamagedError."""
+        rows = self.rows(verify=verify)
+        return [rows[artist.first_row : artist.first_row + artist.centroids] for artist in self.artists]
+
     def entries(
-        self, rows: NDArray[np.float32], *, without: Collection[str] = (), only: Collection[str] | None = None
+        self, *, without: Collection[str] = (), only: Collection[str] | None = None
     ) -> Iterator[ArtistEntry]:
-        """The artists with everything that is stored of them. ``rows``: as ``rows()`` gave them."""
-        for artist, row in zip(self.artists, rows, strict=True):
+        """The artists with everything that is stored of them. Raises IndexDamagedError."""
+        for artist, rows in zip(self.artists, self.rows_by_artist(), strict=True):
             if artist.artist_id not in without and (only is None or artist.artist_id in only):
                 stored = self.works_of(artist)
                 yield ArtistEntry(
                     artist.artist_id,
                     artist.creator_id,
-                    row,
+                    rows,
                     artist.recognisability,
                     stored.sha256s,
                     stored.works,
@@ -199,14 +211,14 @@ def write_segment(folder: Path, entries: Iterable[ArtistEntry]) -> Segment:
     ordered = sorted(entries, key=lambda entry: entry.artist_id)
     assert ordered, "a segment has at least one artist"
     contents: dict[str, Callable[[], Iterator[bytes]]] = {
-        "faiss": lambda: iter([encode_rows(np.stack([entry.row for entry in ordered]))]),
+        "faiss": lambda: iter([encode_rows(np.concatenate([entry.rows for entry in ordered]))]),
         "works": lambda: (_work_bytes(entry) for entry in ordered),
         "names": lambda: (_name_bytes(entry) for entry in ordered),
     }
     digests = {part: _digest(chunks()) for part, chunks in contents.items()}
     body = {
         "schema": SCHEMA,
-        "dim": len(ordered[0].row) - 1,
+        "dim": ordered[0].rows.shape[1] - 1,
         "digests": digests,
         "artists": list(_listed(ordered)),
     }
@@ -224,11 +236,12 @@ def open_segment(folder: Path, name: str) -> Segment:
 
 
 def _parse(folder: Path, name: str, body: dict[str, Any]) -> Segment:
-    first = 0
+    first = first_row = 0
     artists = []
     for listed in body["artists"]:
-        artists.append(SegmentArtist(**listed, first=first))
+        artists.append(SegmentArtist(**listed, first=first, first_row=first_row))
         first += listed["works"]
+        first_row += listed["centroids"]
     return Segment(folder, name, body["dim"], tuple(artists), body["digests"])
 
 
@@ -237,6 +250,7 @@ def _listed(ordered: Sequence[ArtistEntry]) -> Iterator[dict[str, Any]]:
         yield {
             "artist_id": entry.artist_id,
             "creator_id": entry.creator_id,
+            "centroids": len(entry.rows),
             "works": len(entry.work_sha256s),
             "works_sha256": sha256_of(_name_bytes(entry) + _work_bytes(entry)),
             "recognisability": entry.recognisability,

@@ -6,7 +6,7 @@ Enters and leaves: ``IndexVersion``. The one rule: a manifest is written after e
 ``CURRENT``                       ``<space id>/v0007 <checksum>``
 ``<space id>/v0007.json``         the manifest, with the SHA-256 of its own other fields
 ``<space id>/segments/<sha256>.*``  see ``segments``; the name vouches for every file of the segment
-``<space id>/shared/<sha256>.*``  the style space, the panel in it, the panel's running maximum
+``<space id>/shared/<sha256>.*``  the style space, the panel as strangers, their running maximum
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from fairbrush.index.segments import Segment, open_segment
 from fairbrush.style.affinity import OffsetRule, PanelScale
 from fairbrush.style.space import StyleSpace
 from fairbrush.style.space_file import decode_space
+from fairbrush.style.strangers import Strangers, decode_strangers
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA = "fairbrush.index/1"
+SCHEMA = "fairbrush.index/2"
 CURRENT_NAME = "CURRENT"
 SHARED = "shared"
 BUILD_STEP = "Build one: fairbrush index build"
@@ -83,6 +83,7 @@ class IndexVersion:
     segments: tuple[SegmentRef, ...]
     space_sha256: str
     panel_sha256: str
+    panel_hands: int
     scale_sha256: str
     redactions: int = 0
 
@@ -154,15 +155,13 @@ class VersionFiles:
         content = read_checked(file, version.space_sha256 if verify else None)
         return decode_space(content, space_id=self.space_id, source=str(file))
 
-    def read_panel(self, version: IndexVersion) -> NDArray[np.float64]:
-        """float64 (n_panel, dim) of the float32 unit rows stored."""
-        import numpy as np
-
-        panel: NDArray[np.float64] = self.read_array(version.panel_sha256).astype(np.float64)
-        return panel
+    def read_strangers(self, version: IndexVersion) -> Strangers:
+        """The panel. Raises IndexDamagedError, StyleSpaceError."""
+        file = self.shared(version.panel_sha256, "npz")
+        return decode_strangers(read_checked(file, version.panel_sha256), source=str(file))
 
     def read_scale(self, version: IndexVersion) -> PanelScale:
-        return PanelScale(self.read_array(version.scale_sha256))
+        return PanelScale(self.read_array(version.scale_sha256), version.panel_hands)
 
     def open_segments(self, version: IndexVersion) -> list[tuple[SegmentRef, Segment]]:
         return [(ref, open_segment(self.segments, ref.name)) for ref in version.segments]
@@ -272,7 +271,7 @@ def check_version(folder: Path, version: IndexVersion) -> None:
     """Compare every file that a version names with its digest. Raises IndexDamagedError, StyleSpaceError."""
     files = VersionFiles(folder, version.space_id)
     files.read_space(version)
-    files.read_array(version.panel_sha256)
+    files.read_strangers(version)
     if files.read_scale(version).delta(version.alpha) != version.delta:
         raise IndexDamagedError(
             f"Index {version.label}: the threshold is not the panel's.", next_step=REPAIR_STEP

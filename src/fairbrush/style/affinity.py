@@ -1,16 +1,17 @@
 """Affinity: how much nearer an image comes to an artist's centroid than strangers do.
 
-Enters: works, panel and queries as unit rows of one style space. Leaves: a centroid and an offset an
-artist, and the image-level threshold. The one rule: ``z = cosine to the centroid - offset`` and nothing is
-divided by a per-artist scale, under which artists with little hold explode (docs/method.md).
+Enters: raw vectors, centroids and strangers of one style space. Leaves: an offset an artist, and the
+image-level threshold. The one rule: ``z = cosine to the nearest centroid - offset``, and nothing is divided
+by a per-artist scale, under which artists with little hold explode (docs/method.md).
 
-Centroids and offsets are rounded to float32 as they are fitted, since that is how an index stores them:
-whatever is measured here can be measured again from the files.
+Centroids and offsets are float32, since that is how an index stores them: whatever is measured here can be
+measured again from the files.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fairbrush.style.space import StyleSpace
+    from fairbrush.style.strangers import Strangers
 
 QUANTILE = 0.95
 NEIGHBOURS = 10
-FEWEST_WORKS = 5
-SHORTEST = 1e-6
 
 
 class OffsetRule(StrEnum):
@@ -82,112 +82,104 @@ def check_vectors(vectors: NDArray[np.float32], *, dim: int) -> None:
         )
 
 
-def fit_centroid(works: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The unit mean direction of an artist's works, summed in float64.
-
-    works: (n, dim), unit rows, sorted by the works' hash, so that the order they came in changes no bit.
-    Raises VectorRefusedError where they cancel out.
-
-    >>> import numpy as np
-    >>> fit_centroid(np.array([[0.6, 0.8], [0.6, -0.8]])).tolist()
-    [1.0, 0.0]
-    """
-    import numpy as np
-
-    assert len(works), "an artist has at least one work"
-    mean = works.astype(np.float64).mean(axis=0)
-    length = np.linalg.norm(mean)
-    if not length > SHORTEST:
-        raise VectorRefusedError(
-            f"The {len(works)} works of an artist point in opposite directions and have no mean.",
-            next_step="Add more works, or leave some out.",
-        )
-    unit: NDArray[np.float32] = (mean / length).astype(np.float32)
-    return unit
-
-
 def offset(
-    centroid: NDArray[np.float32], panel: NDArray[np.float64], *, rule: OffsetRule = OffsetRule.QUANTILE
+    centroids: NDArray[np.float32], strangers: Strangers, *, rule: OffsetRule = OffsetRule.QUANTILE
 ) -> float:
-    """``h``: how near the panel's strangers come to a centroid, a float32 number.
+    """``h``: how near strangers come to the nearest of an artist's centroids, a float32 number.
 
-    panel: float64 (n_panel, dim), unit rows in style space.
+    centroids: float32 (n_centroids, dim), unit rows.
     """
     import numpy as np
 
-    similarities = panel @ centroid.astype(np.float64)
-    if rule is OffsetRule.QUANTILE:
-        return float(np.float32(np.quantile(similarities, QUANTILE)))
-    return float(np.float32(np.sort(similarities)[-NEIGHBOURS:].mean()))
+    return float(np.float32(_height(_nearest(centroids, strangers), rule)))
 
 
-def recognisability(works: NDArray[np.float64], h: float) -> float | None:
-    """``q``: the median affinity of own works to the centroid computed without them.
-
-    ``q <= delta`` means that this artist cannot be told apart with this encoder. None under five works,
-    where leaving one out changes the centroid too much.
-    """
-    import numpy as np
-
-    if len(works) < FEWEST_WORKS:
-        return None
-    works = works.astype(np.float64)
-    others = works.sum(axis=0) - works
-    length = np.maximum(np.linalg.norm(others, axis=1), SHORTEST)
-    return float(np.median((works * others).sum(axis=1) / length) - h)
-
-
-def panel_affinity(
-    centroid: NDArray[np.float32], h: float, panel: NDArray[np.float64]
+def stranger_affinity(
+    rows: NDArray[np.float32], strangers: Strangers, *, rule: OffsetRule
 ) -> NDArray[np.float64]:
-    """``z`` of every panel work for one artist: float64 (n_panel,)."""
+    """``z`` of every stranger for one artist: float64 (n_strangers,).
+
+    rows: float32 (n_centroids, dim + 1), each ``[centroid, -h]``. A stranger helped to set h, and a threshold
+    on what is left would be too low, the more so the fewer artists there are; so each fold of strangers
+    meets an h that the others set.
+    """
     import numpy as np
 
-    z: NDArray[np.float64] = panel @ centroid.astype(np.float64) - h
+    similarities = _nearest(rows[:, :-1], strangers)
+    folds = strangers.folds
+    z = np.empty(len(similarities))
+    for fold in range(int(folds.max()) + 1):
+        inside = folds == fold
+        z[inside] = similarities[inside] - _height(similarities[~inside], rule)
     return z
+
+
+def _nearest(centroids: NDArray[np.float32], strangers: Strangers) -> NDArray[np.float64]:
+    """float64 (n_strangers,): each stranger's cosine to the nearest centroid."""
+    import numpy as np
+
+    best: NDArray[np.float64] = (strangers.wide @ centroids.astype(np.float64).T).max(axis=1)
+    return best
+
+
+def _height(similarities: NDArray[np.float64], rule: OffsetRule) -> float:
+    import numpy as np
+
+    if rule is OffsetRule.QUANTILE:
+        return float(np.quantile(similarities, QUANTILE))
+    return float(np.sort(similarities)[-NEIGHBOURS:].mean())
 
 
 @dataclass(frozen=True, eq=False)
 class PanelScale:
     """The panel's running maximum: what the best of all artists scores on each stranger's work.
 
-    max_z: float64 (n_panel,). A joining artist raises it in O(panel). A maximum does not remember what it
-    beat, so after an artist leaves it is computed again from the rows that stay: ``of_artists``.
+    max_z: float64 (n_strangers,), by ``n_hands`` hands. A joining artist raises it in O(panel). A maximum
+    does not remember what it beat, so after an artist leaves it is computed again from those who stay.
     """
 
     max_z: NDArray[np.float64]
+    n_hands: int
 
     @classmethod
-    def of_nobody(cls, n_panel: int) -> PanelScale:
+    def of_nobody(cls, strangers: Strangers) -> PanelScale:
         import numpy as np
 
-        return cls(np.full(n_panel, -np.inf))
+        return cls(np.full(len(strangers), -np.inf), strangers.n_hands)
 
     @classmethod
-    def of_artists(cls, rows: NDArray[np.float32], panel: NDArray[np.float64]) -> PanelScale:
-        """rows: float32 (n_artists, dim + 1), each ``[centroid, -h]``."""
-        scale = cls.of_nobody(len(panel))
-        for row in rows:
-            scale = scale.with_artist(panel_affinity(row[:-1], -float(row[-1]), panel))
+    def of_artists(
+        cls, artists: Iterable[NDArray[np.float32]], strangers: Strangers, *, rule: OffsetRule
+    ) -> PanelScale:
+        """artists: of each, float32 (n_centroids, dim + 1), each row ``[centroid, -h]``."""
+        scale = cls.of_nobody(strangers)
+        for rows in artists:
+            scale = scale.with_artist(stranger_affinity(rows, strangers, rule=rule))
         return scale
 
     def with_artist(self, z: NDArray[np.float64]) -> PanelScale:
-        """With one more artist, by that artist's affinity to each panel work: float64 (n_panel,)."""
+        """With one more artist, by that artist's affinity to each stranger: float64 (n_strangers,)."""
         import numpy as np
 
-        return PanelScale(np.maximum(self.max_z, z))
+        return replace(self, max_z=np.maximum(self.max_z, z))
 
     def delta(self, alpha: float) -> float:
-        """The affinity that the best artist passes on a share ``alpha`` of strangers' works.
+        """The affinity that the best artist passes on at most a share ``alpha`` of strangers' works.
 
-        The (1 - alpha) quantile of ``max_i z_i`` over the panel; 0 with no artists. A threshold an artist
-        would credit 91 % of unknown images among 200 artists; this one is nominal at any number of them.
+        A quantile of ``max_i z_i`` over the panel; 0 with no artists. A threshold an artist would credit 91 %
+        of unknown images among 200 artists; this one holds at any number of them. The level is
+        ``(1 - alpha)(1 + 1 / n_hands)``: the next hand ranks among the panel's as any of them does, so this
+        many of them must lie below (split conformal prediction, with hands as the units: Dunn, Wasserman &
+        Ramdas 2023, doi:10.1080/01621459.2022.2060112). Fewer than ``1 / alpha - 1`` hands, 19 at 5 %, cannot
+        promise it, and give their maximum.
 
         >>> import numpy as np
-        >>> PanelScale(np.array([0.0, 1.0, 2.0, 3.0, 4.0])).delta(0.25)
+        >>> PanelScale(np.array([0.0, 1.0, 2.0, 3.0, 4.0]), n_hands=5).delta(0.375)
         3.0
         """
         import numpy as np
 
         assert 0 < alpha < 1, f"alpha is {alpha}, not a share"
-        return float(np.quantile(self.max_z, 1 - alpha)) if np.isfinite(self.max_z).all() else 0.0
+        if not np.isfinite(self.max_z).all():
+            return 0.0
+        return float(np.quantile(self.max_z, min(1.0, (1 - alpha) * (1 + 1 / self.n_hands))))
