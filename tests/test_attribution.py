@@ -26,12 +26,13 @@ from fairbrush.attribution import (
     to_json,
     to_record,
 )
-from fairbrush.domain import Artist, Consent, Evidence, Hint, HintSource, Hit
+from fairbrush.domain import Artist, Consent, Evidence, Hint, HintSource, Hit, Value
 from fairbrush.errors import AttributionError, GameError, PolicyError
 from fairbrush.game.shares import E12
 from fairbrush.ledger.canonical import parse_canonical
 from fairbrush.ledger.policy import Policy
 from fairbrush.ledger.records import drain, write_pending
+from fairbrush.style.centroids import ArtistStyle
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "attribution-schema.md"
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -77,6 +78,25 @@ class FakeIndex:
         everyone = self.search(vector, k=len(self.centroids), allowed=self.centroids).hits
         return [hit for hit in everyone if hit.artist_id in artist_ids]
 
+    alpha = 0.05
+    own_similarities = np.array([[0.8, 0.1]])
+
+    def delta_at(self, alpha):
+        return self.delta + 0.1 * (alpha < 0.05)
+
+    def styled(self, vector):
+        return vector.astype(np.float64)
+
+    def centroids_of(self, artist_id):
+        return self.centroids[artist_id].astype(np.float64)[None]
+
+    def style_of(self, artist_id):
+        """Works on both sides of the centroid, so that it is their mean."""
+        [centroid] = self.centroids_of(artist_id)
+        aside = np.cross(centroid, np.eye(len(centroid))[np.abs(centroid).argmin()])
+        works = [centroid + side * spread * aside for side in (-1, 1) for spread in (0.2, 0.5, 0.9)]
+        return ArtistStyle(np.array([work / np.linalg.norm(work) for work in works]), centroid[None])
+
     def nearest_works(self, vector, artist_id, k):
         return [Evidence(f"{artist_id}-work-{rank}", 0.9 - rank / 10) for rank in range(k)]
 
@@ -113,7 +133,7 @@ BETWEEN = unit(3, 1, 0)  # nearest to ada, then bo; nothing of cy
 
 def attribute(vector=BETWEEN, image=IMAGE, **changed):
     given_ = {"index": INDEX, "eligibility": EVERYONE, "encoder": ENCODER, "policy": Policy(),
-              "model_id": "sd-1.5"}  # fmt: skip
+              "model_id": "sd-1.5", "value": Value.NEAREST}  # fmt: skip
     return attribute_vector(image, vector, **given_ | changed)
 
 
@@ -266,7 +286,7 @@ def test_who_may_not_be_credited_never_is_whatever_the_index_says(consents, outs
     near = {n for n, c in index.centroids.items() if float(c @ unit(1, 1, 1)) - 0.1 > 0.2 + 1e-6}
     assert credited <= allowed
     assert allowed & near <= credited
-    assert {hit.artist_id for hit in answer.game.players} == credited
+    assert {player.hit.artist_id for player in answer.game.players} == credited
     assert answer.runner_up is None or answer.runner_up.artist_id in allowed
 
 

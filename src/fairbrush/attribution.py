@@ -7,31 +7,48 @@ credited now is a player, whatever the index says.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fairbrush.domain import Artist, Evidence, Hint, Hit
+from fairbrush.domain import Artist, Evidence, Hint, Hit, Value
 from fairbrush.errors import AttributionError
-from fairbrush.game.shapley import shapley_of_nearest, veto_value_of_model
-from fairbrush.game.shares import Certificate, Split, exact_certificate, split
-from fairbrush.game.values import Nearest, worth_of_all
+from fairbrush.game.shares import Certificate, Split
 from fairbrush.ledger.canonical import canonical_digest, decimal_text
 from fairbrush.ledger.policy import Policy
 from fairbrush.ledger.records import Record
+from fairbrush.playing import (
+    CANDIDATES,
+    GameInputs,
+    Played,
+    Player,
+    coalition_worths,
+    entry_threshold,
+    facet_inputs,
+    from_text,
+    hit_text,
+    mix_inputs,
+    nearest_inputs,
+    play,
+    to_text,
+    veto_part,
+)
+from fairbrush.uncertainty import MOST_CONTENDERS, Confidence, Contender, Uncertainty, bootstrap, confidence
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fairbrush.style.centroids import ArtistStyle
+
 JSON_SCHEMA = "fairbrush.attribution/1"
 RECORD_SCHEMA = "fairbrush.record/1"
-ALGORITHM = "1"  # part of every attribution_id: raise it when the same inputs would give other shares
+ALGORITHM = "2"  # part of every attribution_id: raise it when the same inputs would give other shares
 RECOGNISED = 1.0  # G: all of the style, until a calibration measures it
-FIRST_K = 32  # artists asked of the index; doubled until none above the threshold is missing
+FIRST_K = CANDIDATES  # artists asked of the index; doubled until nobody who may play is missing
 EVIDENCE_ARTISTS = 10
 EVIDENCE_WORKS = 3
 EXPLAINED_ARTISTS = 3  # all 2^3 coalitions of the best are shown
@@ -66,6 +83,14 @@ class StyleIndex(Protocol):
     def search(self, vector: NDArray[np.float32], *, k: int, allowed: Collection[str]) -> Neighbours: ...
     def affinities(self, vector: NDArray[np.float32], artist_ids: Collection[str]) -> Sequence[Hit]: ...
     def nearest_works(self, vector: NDArray[np.float32], artist_id: str, k: int) -> list[Evidence]: ...
+    def delta_at(self, alpha: float) -> float: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def own_similarities(self) -> NDArray[np.float64]: ...
+    def styled(self, vector: NDArray[np.float32]) -> NDArray[np.float64]: ...
+    def style_of(self, artist_id: str) -> ArtistStyle: ...
+    def centroids_of(self, artist_id: str) -> NDArray[np.float64]: ...
 
 
 class Eligibility(Protocol):
@@ -97,18 +122,9 @@ class EncoderFacts:
 
 
 @dataclass(frozen=True)
-class GameInputs:
-    """All that shares are computed from. ``players``: every allowed artist above ``delta``, best first."""
-
-    players: tuple[Hit, ...]
-    delta: float
-    recognised: float
-    eligible_count: int
-
-
-@dataclass(frozen=True)
 class ArtistShare:
-    """One credited artist. ``phi``: the Shapley value, in units of all style; ``share``: of the bill."""
+    """One credited artist. ``phi``: the Shapley value, in units of all style; ``share``: of the bill;
+    ``interval``: (low, high) of the share, None where it was not asked for."""
 
     artist: Artist
     share: float
@@ -117,6 +133,7 @@ class ArtistShare:
     similarity: float
     z: float
     evidence: tuple[Evidence, ...]
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -127,6 +144,7 @@ class HintedArtist:
     similarity: float
     z: float
     is_near: bool
+    is_credited: bool
 
 
 @dataclass(frozen=True)
@@ -134,6 +152,8 @@ class Attribution:
     """One answer. ``identity`` is what its id is the digest of.
 
     ``hint``: of those it named, the artists who may be credited; ``hinted``: the same, nearest first.
+    ``confidence``, ``steadiness`` and the intervals are None where they were not asked for; ``floor``: the
+    part of an image below which a typical artist is not seen beside another.
     """
 
     identity: Mapping[str, Any]
@@ -151,6 +171,10 @@ class Attribution:
     artists: tuple[ArtistShare, ...]
     certificate: Certificate
     reason: str | None
+    confidence: Confidence | None
+    steadiness: float | None
+    unattributed_interval: tuple[float, float] | None
+    floor: float
     hint: Hint | None = None
     hinted: tuple[HintedArtist, ...] = ()
 
@@ -169,11 +193,13 @@ class CoalitionWorth:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why the shares are what they are. ``offsets``: h = similarity - z of each player, best first."""
+    """Why the shares are what they are. ``offsets``: h = similarity - z of each player, best first;
+    ``entry``: above which an artist may share in an image that somebody is above ``delta`` for."""
 
     players: tuple[Hit, ...]
     offsets: tuple[float, ...]
     delta: float
+    entry: float
     runner_up: Hit | None
     coalitions: tuple[CoalitionWorth, ...]
     model_veto_share: float
@@ -189,66 +215,88 @@ def attribute_vector(
     policy: Policy,
     model_id: str,
     hint: Hint | None = None,
+    value: Value | None = None,
+    intervals: bool = True,
 ) -> Attribution:
-    """Attribute one image. vector: raw float32 (dim,), as ``encoder`` made it.
+    """Attribute one image. vector: raw float32 (dim,), as ``encoder`` made it; for ``Value.FACETS``
+    (n_facets, dim), the whole image first. ``value``: the policy's where None.
 
     The artists a ``hint`` names are candidates however far they are; it changes nobody's affinity.
     Raises AttributionError where encoder and index do not fit, or the index cannot give all near artists.
     """
+    value = value or Value(policy.value)
+    facets = vector.reshape(-1, vector.shape[-1])
     _check_encoder(encoder, index)
     allowed = sorted(
         artist_id
         for artist_id in set(eligibility.eligible(model_id)) & set(index.artist_ids)
         if artist_id in eligibility.artists and eligibility.may_be_credited(artist_id, model_id)
     )
-    hits = _all_near(vector, index, allowed)
+    hits = _all_near(facets[0], index, allowed, eligibility)
     hint = _creditable(hint, allowed)
-    hinted = index.affinities(vector, hint.artist_ids) if hint and hint.artist_ids else ()
-    near = tuple(hit for hit in _candidates(hits, hinted) if hit.z > index.delta)
-    game = GameInputs(near, index.delta, RECOGNISED, eligible_count=len(allowed))
-    phi, shares = _play(game, policy)
+    hinted = index.affinities(facets[0], hint.artist_ids) if hint and hint.artist_ids else ()
+    candidates = [
+        Player(hit, eligibility.artists[hit.artist_id].creator_id) for hit in _candidates(hits, hinted)
+    ]
+    if value is Value.FACETS:
+        candidates = _near_in_a_facet(facets, index, allowed, eligibility, candidates)
+    game = _inputs(value, candidates, facets, index, policy, eligible_count=len(allowed))
+    played = play(game, policy)
+    order = _by_share(game, played)
+    playing = {player.hit.artist_id for player in game.players}
+    identity = {
+        "image_sha256": image.sha256,
+        "encoder_id": encoder.encoder_id,
+        "encoder_variant": encoder.variant,
+        "index_manifest_digest": index.manifest_digest,
+        "eligibility_digest": eligibility.digest,
+        "value_function": _value_function(game, len(facets)),
+        "calibration_id": None,
+        "model_id": model_id,
+        "policy_digest": policy.digest,
+        "hint": _hint_identity(hint),
+        "algorithm": ALGORITHM,
+    }
+    found = None
+    if intervals and order:
+        seed = int(canonical_digest(identity)[:16], 16)
+        found = _uncertainty(game, played, candidates, facets, index, seed=seed)
     return Attribution(
-        identity={
-            "image_sha256": image.sha256,
-            "encoder_id": encoder.encoder_id,
-            "encoder_variant": encoder.variant,
-            "index_manifest_digest": index.manifest_digest,
-            "eligibility_digest": eligibility.digest,
-            "value_function": _value_function(game),
-            "calibration_id": None,
-            "model_id": model_id,
-            "policy_digest": policy.digest,
-            "hint": _hint_identity(hint),
-            "algorithm": ALGORITHM,
-        },
+        identity=identity,
         image=image,
         encoder=encoder,
         index_version=index.version,
         space_id=index.space_id,
         policy=policy,
         game=game,
-        runner_up=hits[len(near)] if len(near) < len(hits) else None,
-        model_share=shares.model,
-        model_share_e12=shares.model_e12,
-        unattributed=shares.unattributed,
-        unattributed_e12=shares.unattributed_e12,
+        runner_up=next((hit for hit in hits if hit.artist_id not in playing), None),
+        model_share=played.split.model,
+        model_share_e12=played.split.model_e12,
+        unattributed=played.split.unattributed,
+        unattributed_e12=played.split.unattributed_e12,
         artists=tuple(
-            ArtistShare(
-                artist=eligibility.artists[hit.artist_id],
-                share=shares.artists[rank],
-                share_e12=shares.artists_e12[rank],
-                phi=phi[rank],
-                similarity=hit.similarity,
-                z=hit.z,
-                evidence=_evidence(vector, index, hit, rank),
+            _artist_share(game, played, position, found, policy, eligibility)(
+                _evidence(facets[0], index, game.players[position].hit, rank)
             )
-            for rank, hit in enumerate(near)
+            for rank, position in enumerate(order)
         ),
-        certificate=exact_certificate("airport closed form"),
-        reason=_reason(hits, near, index.delta, model_id),
+        certificate=game.certificate,
+        reason=_reason(hits, game, model_id),
+        confidence=_confidence(game, played, found, asked=intervals),
+        steadiness=None if found is None else found.steadiness,
+        unattributed_interval=(
+            None if found is None else _scaled(found.unattributed, float(1 - policy.content))
+        ),
+        floor=detectability_floor(index),
         hint=hint,
         hinted=tuple(
-            HintedArtist(eligibility.artists[hit.artist_id], hit.similarity, hit.z, hit.z > index.delta)
+            HintedArtist(
+                eligibility.artists[hit.artist_id],
+                hit.similarity,
+                hit.z,
+                is_near=hit.z > game.entry,
+                is_credited=hit.artist_id in playing,
+            )
             for hit in hinted
         ),
     )
@@ -257,28 +305,40 @@ def attribute_vector(
 def explain(attribution: Attribution) -> Explanation:
     """The figures behind one answer, from its stored inputs alone."""
     game = attribution.game
-    best = game.players[:EXPLAINED_ARTISTS]
-    coalitions = chain.from_iterable(combinations(best, size) for size in range(1, len(best) + 1))
-    nearest = _nearest(game)
-    whole = worth_of_all(nearest)
-    # the value function is a maximum, so a coalition's worth is its best member's gain
-    worths = tuple(
-        CoalitionWorth(
-            tuple(hit.artist_id for hit in coalition),
-            game.recognised * (max(hit.z for hit in coalition) - game.delta) / whole,
-        )
-        for coalition in coalitions
-    )
-    veto = game.recognised * veto_value_of_model(nearest.gains) / whole if whole else 0.0
+    best = range(min(EXPLAINED_ARTISTS, len(game.players)))
+    coalitions = list(chain.from_iterable(combinations(best, size) for size in range(1, len(best) + 1)))
+    worths = coalition_worths(game, coalitions)
     content = float(attribution.policy.content)
+    hits = tuple(player.hit for player in game.players)
     return Explanation(
-        players=game.players,
-        offsets=tuple(hit.similarity - hit.z for hit in game.players),
+        players=hits,
+        offsets=tuple(hit.similarity - hit.z for hit in hits),
         delta=game.delta,
+        entry=game.entry,
         runner_up=attribution.runner_up,
-        coalitions=worths,
-        model_veto_share=content + (1 - content) * veto,
+        coalitions=tuple(
+            CoalitionWorth(tuple(hits[position].artist_id for position in coalition), worth)
+            for coalition, worth in zip(coalitions, worths, strict=True)
+        ),
+        model_veto_share=content + (1 - content) * veto_part(game),
     )
+
+
+def detectability_floor(index: StyleIndex) -> float:
+    """The part of an image below which the median artist is usually not seen beside another: in [0, 1].
+
+    An image that is a of one artist and 1 - a of another, whose centroids are at right angles, has the cosine
+    ``a s / sqrt(a^2 + (1 - a)^2)`` to the first, whose own works have s; it must exceed ``h + entry``. Rough,
+    and 1 where the median artist cannot be told apart at all, or is not known.
+    """
+    import numpy as np
+
+    own = index.own_similarities
+    if not len(own):
+        return 1.0
+    needed = (own[:, 1] + entry_threshold(index.delta)) / np.maximum(own[:, 0], 1e-9)
+    ratio = np.where(own[:, 0] > 0.0, np.clip(needed, 0.0, 1.0), 1.0)
+    return float(np.median(ratio / (ratio + np.sqrt(1.0 - ratio**2))))
 
 
 def to_json(attribution: Attribution) -> dict[str, Any]:
@@ -314,7 +374,10 @@ def to_json(attribution: Attribution) -> dict[str, Any]:
             "bound": attribution.certificate.bound,
         },
         "hint": _hint_json(attribution),
-        "confidence": None,
+        "confidence": attribution.confidence and str(attribution.confidence),
+        "steadiness": attribution.steadiness,
+        "unattributed_interval": _bounds(attribution.unattributed_interval),
+        "detectability_floor": attribution.floor,
         "reason": attribution.reason,
     }
 
@@ -331,12 +394,7 @@ def to_record(attribution: Attribution, *, now: datetime) -> Record:
             "w": attribution.policy.w,
             "model": attribution.policy.model,
         },
-        "game": {
-            "players": [_hit_text(hit) for hit in attribution.game.players],
-            "delta": decimal_text(attribution.game.delta),
-            "recognised": decimal_text(attribution.game.recognised),
-            "eligible_count": attribution.game.eligible_count,
-        },
+        "game": to_text(attribution.game),
         "model_share_e12": attribution.model_share_e12,
         "unattributed_e12": attribution.unattributed_e12,
         "shares": [_share_text(share, rank) for rank, share in enumerate(attribution.artists, start=1)],
@@ -351,7 +409,13 @@ def to_record(attribution: Attribution, *, now: datetime) -> Record:
         "index_version": attribution.index_version,
         "device": attribution.encoder.device,
         "reason": attribution.reason,
-        "runner_up": None if attribution.runner_up is None else _hit_text(attribution.runner_up),
+        "runner_up": None if attribution.runner_up is None else hit_text(attribution.runner_up),
+        "confidence": attribution.confidence and str(attribution.confidence),
+        "intervals": {
+            share.artist.artist_id: [decimal_text(bound) for bound in share.interval]
+            for share in attribution.artists
+            if share.interval is not None
+        },
         "evidence": {
             share.artist.artist_id: [
                 {"work_sha256": work.work_sha256, "similarity": decimal_text(work.similarity)}
@@ -366,25 +430,24 @@ def to_record(attribution: Attribution, *, now: datetime) -> Record:
 def recompute(body: Mapping[str, Any]) -> Split:
     """The shares of a record's body, bit for bit, from the inputs it carries; artists in its order.
 
-    Needs no index, vector or registry. Raises AttributionError for a value function it does not know.
+    Needs no index, vector or registry. Raises AttributionError for what this version does not know.
     """
-    name = body["identity"]["value_function"]["name"]
-    if name != Nearest.name or body["identity"]["algorithm"] != ALGORITHM:
+    name, algorithm = body["identity"]["value_function"]["name"], body["identity"]["algorithm"]
+    if algorithm not in (ALGORITHM, "1") or name not in [*Value]:
         raise AttributionError(
-            f"This fairbrush cannot recompute {name}, algorithm {body['identity']['algorithm']}.",
+            f"This fairbrush cannot recompute {name}, algorithm {algorithm}.",
             next_step="Use the version that recorded it.",
         )
-    inputs, policy = body["game"], body["policy"]
-    game = GameInputs(
-        players=tuple(
-            Hit(player["artist_id"], float(player["similarity"]), float(player["z"]))
-            for player in inputs["players"]
-        ),
-        delta=float(inputs["delta"]),
-        recognised=float(inputs["recognised"]),
-        eligible_count=inputs["eligible_count"],
+    told, policy = body["certificate"], body["policy"]
+    certificate = Certificate(told["kind"], told["exact"], float(told["bound"]))
+    game = from_text(Value(name), body["game"], certificate)
+    played = play(game, Policy(b=policy["b"], w=policy["w"], model=policy["model"]))
+    order = _by_share(game, played)
+    return replace(
+        played.split,
+        artists=tuple(played.split.artists[position] for position in order),
+        artists_e12=tuple(played.split.artists_e12[position] for position in order),
     )
-    return _play(game, Policy(b=policy["b"], w=policy["w"], model=policy["model"]))[1]
 
 
 def _check_encoder(encoder: EncoderFacts, index: StyleIndex) -> None:
@@ -401,23 +464,27 @@ def _check_encoder(encoder: EncoderFacts, index: StyleIndex) -> None:
         )
 
 
-def _all_near(vector: NDArray[np.float32], index: StyleIndex, allowed: Sequence[str]) -> list[Hit]:
-    """Allowed hits, best first, ties by id: all above the threshold, and some below it."""
+def _all_near(
+    vector: NDArray[np.float32], index: StyleIndex, allowed: Sequence[str], eligibility: Eligibility
+) -> list[Hit]:
+    """Allowed hits, best first, ties by id: all above the threshold, and those of the nearest creators."""
     if not allowed:
         return []
     known = frozenset(allowed)
     k = FIRST_K
     while True:
         found = index.search(vector, k=k, allowed=known)
-        if found.complete:
-            break
+        hits = [hit for hit in found.hits if hit.artist_id in known]
+        creators = {eligibility.artists[hit.artist_id].creator_id for hit in hits}
+        # a creator's many entries must not crowd the others out
+        if found.complete and (len(creators) >= CANDIDATES or k >= len(allowed)):
+            return sorted(hits, key=lambda hit: (-hit.z, hit.artist_id))
         if k >= len(allowed):
             raise AttributionError(
                 f"Index {index.version} does not give all of its {len(allowed)} artists.",
                 next_step="Check it: fairbrush index verify.",
             )
         k *= 2
-    return sorted((hit for hit in found.hits if hit.artist_id in known), key=lambda h: (-h.z, h.artist_id))
 
 
 def _creditable(hint: Hint | None, allowed: Collection[str]) -> Hint | None:
@@ -439,29 +506,181 @@ def _hint_identity(hint: Hint | None) -> dict[str, Any] | None:
     return {"source": str(hint.source), "artist_ids": list(hint.artist_ids)}
 
 
-def _play(game: GameInputs, policy: Policy) -> tuple[list[float], Split]:
-    """phi of each player in units of all style, and the split of the bill."""
-    nearest = _nearest(game)
-    whole = worth_of_all(nearest)
-    phi = shapley_of_nearest(nearest.gains)
-    explained = game.recognised if whole > 0 else 0.0
-    shares = split(
-        phi,
-        ids=[hit.artist_id for hit in game.players],
-        explained=explained,
-        content=policy.content,
-        to_artists=policy.to_artists,
+def _near_in_a_facet(
+    facets: NDArray[np.float32],
+    index: StyleIndex,
+    allowed: Sequence[str],
+    eligibility: Eligibility,
+    candidates: Sequence[Player],
+) -> list[Player]:
+    """The candidates, and whoever is near a part of the image; best for the whole image first."""
+    named = {player.hit.artist_id for player in candidates}
+    for facet in facets[1:]:
+        named |= {hit.artist_id for hit in _all_near(facet, index, allowed, eligibility)}
+    hits = sorted(index.affinities(facets[0], sorted(named)), key=lambda hit: (-hit.z, hit.artist_id))
+    return [Player(hit, eligibility.artists[hit.artist_id].creator_id) for hit in hits]
+
+
+def _inputs(
+    value: Value,
+    candidates: Sequence[Player],
+    facets: NDArray[np.float32],
+    index: StyleIndex,
+    policy: Policy,
+    *,
+    eligible_count: int,
+) -> GameInputs:
+    import numpy as np
+
+    if value is Value.NEAREST:
+        return nearest_inputs(
+            candidates, delta=index.delta, recognised=RECOGNISED, eligible_count=eligible_count
+        )
+    if value is Value.FACETS:
+        ids = [player.hit.artist_id for player in candidates]
+        z = np.empty((len(facets), len(ids)))
+        for row, facet in enumerate(facets):
+            of = {hit.artist_id: hit.z for hit in index.affinities(facet, ids)}
+            z[row] = [of[artist_id] for artist_id in ids]
+        # Bonferroni: any of the facets may credit somebody
+        delta = index.delta_at(index.alpha / len(facets))
+        return facet_inputs(candidates, z, delta=delta, recognised=RECOGNISED, eligible_count=eligible_count)
+    entry = entry_threshold(index.delta)
+    entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry])
+    query = index.styled(facets[0])
+    centroids = [_nearest_centroid(query, index, player.hit.artist_id)[1] for player in entering]
+    return mix_inputs(
+        value,
+        entering,
+        np.array([[float(one @ other) for other in centroids] for one in centroids]),
+        delta=index.delta,
+        recognised=RECOGNISED,
+        eligible_count=eligible_count,
+        artists_part=float(policy.to_artists * (1 - policy.content)),
     )
-    return [value * explained / whole for value in phi.tolist()], shares
 
 
-def _nearest(game: GameInputs) -> Nearest:
-    return Nearest([hit.z for hit in game.players], delta=game.delta)
+def _of_nearest_creators(candidates: Sequence[Player]) -> list[Player]:
+    creators = list(dict.fromkeys(player.creator_id for player in candidates))
+    nearest = set(creators[:CANDIDATES])
+    return [player for player in candidates if player.creator_id in nearest]
 
 
-def _value_function(game: GameInputs) -> dict[str, Any]:
+def _nearest_centroid(
+    query: NDArray[np.float64], index: StyleIndex, artist_id: str
+) -> tuple[int, NDArray[np.float64]]:
+    """Which of an artist's centroids is nearest to an image, and that centroid."""
+    centroids = index.centroids_of(artist_id)
+    position = int((centroids @ query).argmax())
+    return position, centroids[position]
+
+
+def _by_share(game: GameInputs, played: Played) -> list[int]:
+    """Positions of the players, largest share first, ties by id."""
+    return sorted(
+        range(len(game.players)),
+        key=lambda position: (-played.split.artists_e12[position], game.players[position].hit.artist_id),
+    )
+
+
+def _uncertainty(
+    game: GameInputs,
+    played: Played,
+    candidates: Sequence[Player],
+    facets: NDArray[np.float32],
+    index: StyleIndex,
+    *,
+    seed: int,
+) -> Uncertainty:
+    """Of the creators who play, and of the next ones, who might have."""
+    import numpy as np
+
+    paid: dict[str, float] = {}
+    for player, phi in zip(game.players, played.phi, strict=True):
+        paid[player.creator_id] = paid.get(player.creator_id, 0.0) + max(0.0, phi)
+    first: dict[str, Hit] = {}
+    for player in [*game.players, *candidates]:
+        first.setdefault(player.creator_id, player.hit)
+    chosen = list(first)[: max(MOST_CONTENDERS, len(paid))]
+    query = np.stack([index.styled(facet) for facet in facets])
+    contenders = [
+        Contender(
+            creator_id,
+            first[creator_id].similarity,
+            first[creator_id].similarity - first[creator_id].z,
+            _nearest_centroid(query[0], index, first[creator_id].artist_id)[0],
+            index.style_of(first[creator_id].artist_id),
+        )
+        for creator_id in chosen
+    ]
+    return bootstrap(
+        query,
+        contenders,
+        value=game.value,
+        delta=game.delta,
+        entry=game.entry,
+        leader=max(paid, key=lambda creator_id: paid[creator_id]),
+        rng=np.random.default_rng(seed),
+    )
+
+
+def _artist_share(
+    game: GameInputs,
+    played: Played,
+    position: int,
+    found: Uncertainty | None,
+    policy: Policy,
+    eligibility: Eligibility,
+) -> Callable[[tuple[Evidence, ...]], ArtistShare]:
+    player = game.players[position]
+    interval = None
+    if found is not None:
+        # a creator's entries keep their proportions in every replicate
+        own = sum(
+            max(0.0, phi)
+            for other, phi in zip(game.players, played.phi, strict=True)
+            if other.creator_id == player.creator_id
+        )
+        part = max(0.0, played.phi[position]) / own if own else 0.0
+        artists = float(policy.to_artists * (1 - policy.content)) * game.recognised
+        interval = _scaled(found.parts[player.creator_id], part * artists)
+    return lambda evidence: ArtistShare(
+        artist=eligibility.artists[player.hit.artist_id],
+        share=played.split.artists[position],
+        share_e12=played.split.artists_e12[position],
+        phi=played.phi[position],
+        similarity=player.hit.similarity,
+        z=player.hit.z,
+        evidence=evidence,
+        interval=interval,
+    )
+
+
+def _scaled(bounds: tuple[float, float], factor: float) -> tuple[float, float]:
+    return bounds[0] * factor, bounds[1] * factor
+
+
+def _confidence(
+    game: GameInputs, played: Played, found: Uncertainty | None, *, asked: bool
+) -> Confidence | None:
+    if not game.players:
+        return Confidence.UNKNOWN
+    if found is None:
+        assert not asked, "an answer that credits somebody has replicates"
+        return None
+    paid: dict[str, float] = {}
+    for player, phi in zip(game.players, played.phi, strict=True):
+        paid[player.creator_id] = paid.get(player.creator_id, 0.0) + max(0.0, phi)
+    return confidence(found.steadiness, max(paid.values()) / sum(paid.values()))
+
+
+def _value_function(game: GameInputs, n_facets: int) -> dict[str, Any]:
     parameters = {"delta": decimal_text(game.delta), "recognised": decimal_text(game.recognised)}
-    return {"name": Nearest.name, "parameters": parameters}
+    if game.value in (Value.BLEND, Value.RECONSTRUCTION):
+        parameters["entry"] = decimal_text(game.entry)
+    if game.value is Value.FACETS:
+        parameters["facets"] = str(n_facets)
+    return {"name": str(game.value), "parameters": parameters}
 
 
 def _evidence(vector: NDArray[np.float32], index: StyleIndex, hit: Hit, rank: int) -> tuple[Evidence, ...]:
@@ -470,15 +689,15 @@ def _evidence(vector: NDArray[np.float32], index: StyleIndex, hit: Hit, rank: in
     return tuple(index.nearest_works(vector, hit.artist_id, EVIDENCE_WORKS))
 
 
-def _reason(hits: Sequence[Hit], near: Sequence[Hit], delta: float, model_id: str) -> str | None:
+def _reason(hits: Sequence[Hit], game: GameInputs, model_id: str) -> str | None:
     """Why nobody is credited, in plain words; None where somebody is."""
-    if near:
+    if game.players:
         return None
     if not hits:
         return f"No artist in the index may be credited for images of {model_id}."
     return (
-        f"No artist is near enough: the nearest has affinity {hits[0].z:.3f}, the threshold is {delta:.3f}."
-        " All of the style stays unattributed."
+        f"No artist is near enough: the nearest has affinity {hits[0].z:.3f}, the threshold is"
+        f" {game.delta:.3f}. All of the style stays unattributed."
     )
 
 
@@ -494,10 +713,15 @@ def _hint_json(attribution: Attribution) -> dict[str, Any] | None:
                 "similarity": named.similarity,
                 "z": named.z,
                 "near": named.is_near,
+                "credited": named.is_credited,
             }
             for named in attribution.hinted
         ],
     }
+
+
+def _bounds(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
 
 
 def _artist_json(share: ArtistShare) -> dict[str, Any]:
@@ -511,18 +735,10 @@ def _artist_json(share: ArtistShare) -> dict[str, Any]:
         "phi": share.phi,
         "similarity": share.similarity,
         "z": share.z,
-        "interval": None,
+        "interval": _bounds(share.interval),
         "evidence": [
             {"work_sha256": work.work_sha256, "similarity": work.similarity} for work in share.evidence
         ],
-    }
-
-
-def _hit_text(hit: Hit) -> dict[str, str]:
-    return {
-        "artist_id": hit.artist_id,
-        "similarity": decimal_text(hit.similarity),
-        "z": decimal_text(hit.z),
     }
 
 

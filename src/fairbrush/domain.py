@@ -80,6 +80,15 @@ class Trained(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Value(StrEnum):
+    """What a coalition of artists explains of an image's style (docs/method.md)."""
+
+    BLEND = "blend"
+    NEAREST = "nearest"
+    FACETS = "facets"
+    RECONSTRUCTION = "reconstruction"
+
+
 @dataclass(frozen=True)
 class Hit:
     """One artist near an image: cosine to the artist's centroid in style space, and affinity z = s - h."""

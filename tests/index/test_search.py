@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_of_several_centroids_the_nearest_counts(tmp_path: Path) -> None:
 def test_complete_says_whether_anyone_above_the_threshold_is_missing(world: World, index: StyleIndex) -> None:
     seen = set()
     centres = [artist.vectors.mean(axis=0) for artist in world.artists]
-    between = [one + other for one, other in zip(centres, centres[1:], strict=False)]
+    between = [one + other for one, other in pairwise(centres)]
     for vector in [*queries(world, 20), *between]:
         above = {hit.artist_id for hit in index.search(vector, k=40).hits if hit.z > index.delta}
         for k in (1, 2, 5):

@@ -36,7 +36,7 @@ def shapley_by_enumeration(game: ValueFunction) -> NDArray[np.float64]:
     >>> shapley_by_enumeration(Nearest([3.0, 1.0], delta=0.0)).tolist()
     [2.5, 0.5]
     """
-    phi: NDArray[np.float64] = _shapley_of_worths(worth_of_every_coalition(game)[None], players=game.players)[
+    phi: NDArray[np.float64] = shapley_of_worths(worth_of_every_coalition(game)[None], players=game.players)[
         0
     ]
     return phi
@@ -77,7 +77,7 @@ def worth_of_every_coalition(game: ValueFunction) -> NDArray[np.float64]:
     return np.concatenate(parts)
 
 
-def _shapley_of_worths(worths: NDArray[np.float64], *, players: int) -> NDArray[np.float64]:
+def shapley_of_worths(worths: NDArray[np.float64], *, players: int) -> NDArray[np.float64]:
     """phi (n_games, n) of games given by the worths of all coalitions (n_games, 2^n)."""
     codes, size = np.arange(1 << players), _sizes(players)
     # |S|! (n-|S|-1)! / n! = 1 / (n * C(n-1, |S|)), without the factorials
@@ -187,7 +187,7 @@ def shapley_of_blend_many(linear: ArrayLike, gram: ArrayLike) -> NDArray[np.floa
     """
     gains, grams = np.asarray(linear, np.float64), np.asarray(gram, np.float64)
     worths = worth_of_every_blend(gains, grams)
-    return evened(_shapley_of_worths(worths, players=gains.shape[1]), interchangeable(gains, grams))
+    return evened(shapley_of_worths(worths, players=gains.shape[1]), interchangeable(gains, grams))
 
 
 def veto_value_of_model(gains: ArrayLike) -> float:

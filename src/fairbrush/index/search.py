@@ -8,9 +8,11 @@ batch, a loop, a CPU and a GPU give the same numbers, and ties go by artist id.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +21,8 @@ from fairbrush.errors import DeviceUnavailableError, IndexDamagedError, IndexMis
 from fairbrush.index.faiss_door import import_faiss
 from fairbrush.index.segments import Segment, SegmentArtist, StoredWorks
 from fairbrush.index.versions import IndexVersion, VersionFiles, current_manifest, read_version
-from fairbrush.style.affinity import style_rows
+from fairbrush.style.affinity import PanelScale, style_rows
+from fairbrush.style.centroids import ArtistStyle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,6 +210,68 @@ class StyleIndex:
         similarities = [float(work @ query) for work in stored.works.astype(np.float64)]
         ranked = sorted(zip(stored.sha256s, similarities, strict=True), key=lambda pair: (-pair[1], pair[0]))
         return [Evidence(sha256, similarity) for sha256, similarity in ranked[:k]]
+
+    @property
+    def alpha(self) -> float:
+        """The stated level of false credit that ``delta`` is placed for."""
+        return self.manifest.alpha
+
+    def delta_at(self, alpha: float) -> float:
+        """The threshold of another level. Raises IndexDamagedError."""
+        return self._scale.delta(alpha)
+
+    @cached_property
+    def _scale(self) -> PanelScale:
+        return VersionFiles(self.folder, self.manifest.space_id).read_scale(self.manifest)
+
+    @cached_property
+    def own_similarities(self) -> NDArray[np.float64]:
+        """float64 (n, 2): of each artist of five works or more, the median cosine of own works, and h."""
+        import numpy as np
+
+        h = dict(zip(self.owners.tolist(), (-self.rows[:, -1]).tolist(), strict=True))
+        known = [
+            (q + h[owner], h[owner])
+            for owner, artist_id in enumerate(self.artist_ids)
+            if (q := self.places[artist_id][1].recognisability) is not None
+        ]
+        return np.array(known, np.float64).reshape(-1, 2)
+
+    def styled(self, vector: NDArray[np.float32]) -> NDArray[np.float64]:
+        """float64 (dim,), a unit row in style space, of raw float32 (dim,). Raises VectorRefusedError."""
+        row: NDArray[np.float64] = style_rows(self.space, vector[None])[0]
+        return row
+
+    def centroids_of(self, artist_id: str) -> NDArray[np.float64]:
+        """float64 (n_centroids, dim). Raises IndexMissingError."""
+        import numpy as np
+
+        self._place(artist_id)
+        mine = self.owners == bisect_left(self.artist_ids, artist_id)
+        return self.rows[mine, :-1].astype(np.float64)
+
+    def style_of(self, artist_id: str) -> ArtistStyle:
+        """An artist's centroids and what they were fitted on: the works of all of the creator's entries.
+
+        Raises IndexMissingError.
+        """
+        import numpy as np
+
+        pool: dict[str, NDArray[np.float32]] = {}
+        for entry in self._entries_of[self.creator_of(artist_id)]:
+            stored = self._stored(*self._place(entry))
+            for sha256, work in zip(stored.sha256s, stored.works, strict=True):
+                pool.setdefault(sha256, work)
+        works = np.stack([pool[sha256] for sha256 in sorted(pool)]).astype(np.float64)
+        return ArtistStyle(works, self.centroids_of(artist_id))
+
+    @cached_property
+    def _entries_of(self) -> dict[str, list[str]]:
+        """Artist ids by creator."""
+        entries: dict[str, list[str]] = {}
+        for artist_id in self.artist_ids:
+            entries.setdefault(self.creator_of(artist_id), []).append(artist_id)
+        return entries
 
     def works_of(self, artist_id: str) -> tuple[str, ...]:
         """The SHA-256 of the works this version knows of an artist. Raises IndexMissingError."""

@@ -17,6 +17,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
+from fairbrush.domain import Value
 from fairbrush.errors import PolicyError
 from fairbrush.ledger.canonical import canonical_digest
 
@@ -26,7 +27,8 @@ _DIGITS = 12  # a share has 12 decimals, so more in a policy could not be paid
 @dataclass(frozen=True)
 class Policy:
     """``b``: the content part; ``w``: the part of recognised style that artists get; both decimal text in
-    [0, 1]. ``model``: the generating model a look-up assumes where none is named.
+    [0, 1]. ``model`` and ``value``: the generating model and the value function a look-up assumes where none
+    is named.
 
     >>> Policy().digest == Policy(b="0.50", w="1.0").digest
     True
@@ -35,6 +37,7 @@ class Policy:
     b: str = "0.5"
     w: str = "1"
     model: str = "sd-1.5"
+    value: str = "blend"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "b", _plain_decimal("b", self.b))
@@ -43,6 +46,11 @@ class Policy:
             raise PolicyError(
                 f"[policy] model must name a generating model, not {self.model!r}.",
                 next_step='Write model = "sd-1.5".',
+            )
+        if self.value not in [*Value]:
+            raise PolicyError(
+                f"[policy] value must name a value function, not {self.value!r}.",
+                next_step=f"One of {', '.join(Value)}.",
             )
 
     @property
@@ -57,7 +65,7 @@ class Policy:
 
     @property
     def digest(self) -> str:
-        """Of b and w: the model that was meant stands in the attribution's id itself."""
+        """Of b and w: the model and the value function meant stand in the attribution's id itself."""
         return canonical_digest({"schema": "fairbrush.policy/1", "b": self.b, "w": self.w})
 
 

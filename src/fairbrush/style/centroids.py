@@ -85,7 +85,7 @@ def fit_centroids(works: NDArray[np.float64], count: int = 1) -> NDArray[np.floa
     return unit
 
 
-def periods(works: NDArray[np.float64], centroids: NDArray[np.float32]) -> NDArray[np.intp]:
+def periods(works: NDArray[np.float64], centroids: NDArray[np.floating]) -> NDArray[np.intp]:
     """int (n_works,): the centroid each work went into, of centroids fitted on these works.
 
     A centroid is ``(m + c) / |m + c|`` of the mean direction m and its period's c, and ``m`` times it is
@@ -163,3 +163,45 @@ def _unit_mean(works: NDArray[np.float64]) -> NDArray[np.float64]:
             next_step="Add more works, or leave some out.",
         )
     return mean / length
+
+
+@dataclass(frozen=True, eq=False)
+class ArtistStyle:
+    """What a creator's centroids were fitted on. works: float64 (n_works, dim), pooled over the creator's
+    entries; centroids: float64 (n_centroids, dim), unit rows."""
+
+    works: NDArray[np.float64]
+    centroids: NDArray[np.float64]
+
+
+def influence(style: ArtistStyle, nearest: int, directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much each work moves one centroid along some directions: float64 (n_works, n_directions).
+
+    The derivative of ``u . y`` by a work's weight in the means that centroid u is made of, for each direction
+    y (float64 (n_directions, dim)); scaled by ``sqrt(n / (n - 1))``, so that the sum of its squares over the
+    works is the variance that another sample of works would give ``u . y`` (the infinitesimal jackknife:
+    Efron 1982, doi:10.1137/1.9781611970319, chapter 6). A single work says nothing of it: zeros.
+    """
+    import numpy as np
+
+    n = len(style.works)
+    if n == 1:
+        return np.zeros((1, len(directions)))
+    mean = style.works.mean(axis=0)
+    parts = [(1.0, np.arange(n), mean)]
+    if len(style.centroids) > 1:
+        sides = periods(style.works, style.centroids)
+        own = np.flatnonzero(sides == nearest)
+        parts = [(TO_THE_MEAN, np.arange(n), mean), (1 - TO_THE_MEAN, own, style.works[own].mean(axis=0))]
+    # u = v / |v|, where v is the sum of unit means, each with its weight
+    v = sum((weight * centre / np.linalg.norm(centre) for weight, _, centre in parts), np.zeros(len(mean)))
+    length = float(np.linalg.norm(v))
+    unit = v / length
+    across = (directions - np.outer(directions @ unit, unit)) / length
+    moved = np.zeros((n, len(directions)))
+    for weight, inside, centre in parts:
+        size = float(np.linalg.norm(centre))
+        along = across - np.outer(across @ centre, centre) / size**2
+        moved[inside] += weight * (style.works[inside] - centre) @ along.T / (len(inside) * size)
+    scaled: NDArray[np.float64] = moved * np.sqrt(n / (n - 1))
+    return scaled

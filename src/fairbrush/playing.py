@@ -1,0 +1,307 @@
+"""One image's style game: who plays it, its exact solution, and both back from a record.
+
+Enters: affinities and centroids of the near artists. Leaves: ``GameInputs``, all that shares are computed
+from, and what ``play`` makes of them. The one rule: ``play`` sees nothing but its inputs, so a record that
+carries them can be recomputed bit for bit when index and vectors are gone.
+
+The unknown-style rule is the same for every value function: an image whose best affinity is not above the
+index's threshold ``delta`` credits nobody. Where somebody is above it, ``blend`` and ``reconstruction`` let
+in whoever is above a lower ``entry``: a second artist's part of an image is seldom as strong as a whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fairbrush.domain import Hit, Value
+from fairbrush.errors import AttributionError
+from fairbrush.game.owen import creators_of_blend, owen_of_facets, owen_of_nearest
+from fairbrush.game.selection import nonnegative_weights, survivors
+from fairbrush.game.shapley import (
+    shapley_of_blend,
+    shapley_of_nearest,
+    shapley_of_reconstruction,
+    veto_value_of_model,
+    veto_value_of_model_in,
+)
+from fairbrush.game.shares import Certificate, Split, blend_certificate, exact_certificate, split
+from fairbrush.game.values import Blend, Facets, Nearest, Reconstruction, worth_of_all
+from fairbrush.ledger.canonical import decimal_text
+from fairbrush.ledger.policy import Policy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fairbrush.game.values import ValueFunction
+
+CO_CREDIT = 0.25  # entry is this part of delta (docs/LOG.md)
+CANDIDATES = 32  # creators, nearest first, of whom blend and reconstruction choose
+
+
+@dataclass(frozen=True)
+class Player:
+    """One artist entry in the game, and whose it is."""
+
+    hit: Hit
+    creator_id: str
+
+
+@dataclass(frozen=True)
+class GameInputs:
+    """All that shares are computed from. ``players``: best first.
+
+    gram: of the players' centroids, for ``blend`` and ``reconstruction``; facet_z: a row of affinities a
+    facet, for ``facets``, whose ``delta`` is each facet's; certificate: what choosing the players may lose.
+    """
+
+    value: Value
+    players: tuple[Player, ...]
+    delta: float
+    entry: float
+    recognised: float
+    eligible_count: int
+    certificate: Certificate
+    gram: tuple[tuple[float, ...], ...] = ()
+    facet_z: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Played:
+    """phi: of each player, in units of all the image's style; veto_share: what a model that could veto would
+    take of the style."""
+
+    phi: tuple[float, ...]
+    split: Split
+
+
+def entry_threshold(delta: float) -> float:
+    """Above which an artist may share in an image that somebody is credited for."""
+    return min(CO_CREDIT * delta, delta)
+
+
+def nearest_inputs(
+    candidates: Sequence[Player], *, delta: float, recognised: float, eligible_count: int
+) -> GameInputs:
+    """Everybody above the threshold plays. candidates: best first."""
+    near = tuple(player for player in candidates if player.hit.z > delta)
+    certificate = exact_certificate("airport closed form")
+    return GameInputs(Value.NEAREST, near, delta, delta, recognised, eligible_count, certificate)
+
+
+def facet_inputs(
+    candidates: Sequence[Player],
+    facet_z: NDArray[np.float64],
+    *,
+    delta: float,
+    recognised: float,
+    eligible_count: int,
+) -> GameInputs:
+    """Whoever is above the threshold in any facet plays. facet_z: float64 (n_facets, n_candidates)."""
+    near = np.flatnonzero((facet_z > delta).any(axis=0)).tolist()
+    rows = tuple(tuple(row) for row in facet_z[:, near].tolist())
+    return GameInputs(
+        Value.FACETS,
+        tuple(candidates[position] for position in near),
+        delta,
+        delta,
+        recognised,
+        eligible_count,
+        exact_certificate("airport closed form a facet"),
+        facet_z=rows,
+    )
+
+
+def mix_inputs(
+    value: Value,
+    candidates: Sequence[Player],
+    gram: NDArray[np.float64],
+    *,
+    delta: float,
+    recognised: float,
+    eligible_count: int,
+    artists_part: float,
+) -> GameInputs:
+    """Of the candidates those whom the best non-negative mix needs; look-alikes are explained away.
+
+    candidates: best first, all above ``entry_threshold(delta)``; gram: float64 (n, n) of their centroids.
+    """
+    entry = entry_threshold(delta)
+    if not candidates or candidates[0].hit.z <= delta:
+        certificate = exact_certificate(_KIND[value])
+        return GameInputs(value, (), delta, entry, recognised, eligible_count, certificate)
+    columns = _columns(candidates)
+    gains = np.array([candidates[column[0]].hit.z - entry for column in columns])
+    first = [column[0] for column in columns]
+    chosen = survivors(
+        gains, gram[np.ix_(first, first)], unions=[candidates[position].creator_id for position in first]
+    )
+    staying = sorted(position for index in chosen.indices for position in columns[index])
+    rows = tuple(tuple(row) for row in gram[np.ix_(staying, staying)].tolist())
+    told = blend_certificate(chosen, artists_part=artists_part)
+    kind = told.kind.replace(_KIND[Value.BLEND], _KIND[value])
+    return GameInputs(
+        value,
+        tuple(candidates[position] for position in staying),
+        delta,
+        entry,
+        recognised,
+        eligible_count,
+        Certificate(kind, told.exact, told.bound),
+        gram=rows,
+    )
+
+
+_KIND = {Value.BLEND: "blend, 2^m coalitions", Value.RECONSTRUCTION: "reconstruction, closed form"}
+
+
+def play(inputs: GameInputs, policy: Policy) -> Played:
+    """phi of each player and the split of the bill."""
+    phi = _phi(inputs)
+    paid = np.maximum(phi, 0.0)
+    whole = float(paid.sum())
+    explained = inputs.recognised if whole > 0.0 else 0.0
+    shares = split(
+        phi,
+        ids=[player.hit.artist_id for player in inputs.players],
+        explained=explained,
+        content=policy.content,
+        to_artists=policy.to_artists,
+    )
+    return Played(tuple(float(value) * explained / whole if whole else 0.0 for value in phi), shares)
+
+
+def coalition_worths(inputs: GameInputs, coalitions: Sequence[Sequence[int]]) -> list[float]:
+    """What players explain together, as parts of all the image's style; each coalition lists positions."""
+    if not inputs.players:
+        return [0.0] * len(coalitions)
+    columns = _columns(inputs.players)
+    column_of = {position: column for column, members in enumerate(columns) for position in members}
+    game = _game(inputs, columns)
+    rows = np.zeros((len(coalitions), len(columns)), np.bool_)
+    for row, members in enumerate(coalitions):
+        rows[row, [column_of[position] for position in members]] = True
+    whole = worth_of_all(game)
+    return [inputs.recognised * float(worth) / whole for worth in game.worth(rows)]
+
+
+def veto_part(inputs: GameInputs) -> float:
+    """The part of the style that the model would take if it could veto: shown, never paid."""
+    if not inputs.players:
+        return 0.0
+    columns = _columns(inputs.players)
+    game = _game(inputs, columns)
+    if isinstance(game, Nearest):
+        veto = veto_value_of_model(game.gains)
+    elif isinstance(game, Facets):
+        vetoes = [veto_value_of_model(gains) for gains in game.gains]
+        veto = float(game.weights @ vetoes)
+    else:
+        veto = veto_value_of_model_in(game)
+    return inputs.recognised * float(veto) / worth_of_all(game)
+
+
+def to_text(inputs: GameInputs) -> dict[str, Any]:
+    """For a record's body: numbers as decimal text that gives the same bits back."""
+    document: dict[str, Any] = {
+        "players": [{**hit_text(player.hit), "creator_id": player.creator_id} for player in inputs.players],
+        "delta": decimal_text(inputs.delta),
+        "entry": decimal_text(inputs.entry),
+        "recognised": decimal_text(inputs.recognised),
+        "eligible_count": inputs.eligible_count,
+    }
+    if inputs.gram:
+        document["gram"] = [[decimal_text(number) for number in row] for row in inputs.gram]
+    if inputs.facet_z:
+        document["facet_z"] = [[decimal_text(number) for number in row] for row in inputs.facet_z]
+    return document
+
+
+def from_text(value: Value, document: Mapping[str, Any], certificate: Certificate) -> GameInputs:
+    """What ``to_text`` wrote. Records of algorithm 1 have no creators: each artist was a player alone."""
+    players = tuple(
+        Player(
+            Hit(player["artist_id"], float(player["similarity"]), float(player["z"])),
+            player.get("creator_id", player["artist_id"]),
+        )
+        for player in document["players"]
+    )
+    delta = float(document["delta"])
+    return GameInputs(
+        value,
+        players,
+        delta,
+        float(document.get("entry", delta)),
+        float(document["recognised"]),
+        document["eligible_count"],
+        certificate,
+        gram=tuple(tuple(float(number) for number in row) for row in document.get("gram", ())),
+        facet_z=tuple(tuple(float(number) for number in row) for row in document.get("facet_z", ())),
+    )
+
+
+def hit_text(hit: Hit) -> dict[str, str]:
+    return {
+        "artist_id": hit.artist_id,
+        "similarity": decimal_text(hit.similarity),
+        "z": decimal_text(hit.z),
+    }
+
+
+def _columns(players: Sequence[Player]) -> list[list[int]]:
+    """Positions of players who are one in the game: entries of one creator with the very same centroid.
+
+    Works are pooled by creator, so that all of a creator's entries have it; entries of an index that was
+    built before they were known to be one creator's differ, and play in one union.
+    """
+    columns: dict[tuple[str, float, float], list[int]] = {}
+    for position, player in enumerate(players):
+        columns.setdefault((player.creator_id, player.hit.similarity, player.hit.z), []).append(position)
+    return list(columns.values())
+
+
+def _phi(inputs: GameInputs) -> NDArray[np.float64]:
+    """float64 (n_players,), of any scale; entries of one column share equally."""
+    phi = np.zeros(len(inputs.players))
+    if not inputs.players:
+        return phi
+    columns = _columns(inputs.players)
+    unions = [inputs.players[column[0]].creator_id for column in columns]
+    game = _game(inputs, columns)
+    match game:
+        case Nearest() if len(set(unions)) == len(unions):
+            values = shapley_of_nearest(game.gains)
+        case Nearest():
+            values = owen_of_nearest(game.gains, unions)
+        case Facets():
+            values = owen_of_facets(game, unions)
+        case Blend() if len(set(unions)) == len(unions):
+            values = shapley_of_blend(game.linear, game.gram)
+        case Blend():
+            values = creators_of_blend(game.linear, game.gram, unions)
+        case Reconstruction():
+            values = shapley_of_reconstruction(game)
+        case _:
+            raise AttributionError(f"{inputs.value} has no solver.", next_step="Report this bug.")
+    for column, value in zip(columns, values.tolist(), strict=True):
+        phi[column] = value / len(column)
+    return phi
+
+
+def _game(inputs: GameInputs, columns: Sequence[Sequence[int]]) -> ValueFunction:
+    first = [column[0] for column in columns]
+    hits = [inputs.players[position].hit for position in first]
+    if inputs.value is Value.NEAREST:
+        return Nearest([hit.z for hit in hits], delta=inputs.delta)
+    if inputs.value is Value.FACETS:
+        z = np.array(inputs.facet_z)[:, first]
+        return Facets(z, delta=inputs.delta, weights=np.full(len(z), 1.0 / len(z)))
+    similarities = [hit.similarity for hit in hits]
+    gram = np.array(inputs.gram)[np.ix_(first, first)]
+    if inputs.value is Value.BLEND:
+        return Blend(similarities, gram)
+    weights = nonnegative_weights([hit.z - inputs.entry for hit in hits], gram)
+    return Reconstruction(similarities, gram, weights=weights)

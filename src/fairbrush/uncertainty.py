@@ -1,0 +1,182 @@
+"""How sure an answer is: what shares another sample of each artist's works would have given.
+
+Enters: one image's game, and the works its centroids were fitted on. Leaves: an interval a share, how often
+the same artist leads, and a word for it. The one rule: a replicate goes through everything an answer goes
+through (threshold, selection, game), so an interval includes 0 where the threshold was a near thing.
+
+A parametric bootstrap over works: each work's weight is drawn, its influence on the centroid moves
+similarities and Gram matrix, and the game is played again. What is not in it: the panel's sample (offsets and
+threshold stay), and that an artist may draw otherwise elsewhere than in the works that are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fairbrush.domain import Value
+from fairbrush.game.blend import worth_of_every_blend
+from fairbrush.game.shapley import shapley_of_nearest_many, shapley_of_worths
+from fairbrush.style.centroids import influence
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fairbrush.style.centroids import ArtistStyle
+
+REPLICATES = 200
+LEVEL = 0.95
+MOST_CONTENDERS = 6
+STEADY = 0.9
+ALONE = 0.8
+
+
+class Confidence(StrEnum):
+    """What an answer is worth, in a word. How often each is right is measured: docs/accuracy.md.
+
+    ``CLEAR``: another sample of works would name the same artist first in nine cases of ten, and this artist
+    gets at least four fifths of what artists get. ``MIXED``: as steady, but others share. ``WEAK``: somebody
+    is credited, and another sample of works might well have credited somebody else or nobody. ``UNKNOWN``:
+    nobody is credited.
+    """
+
+    CLEAR = "clear"
+    MIXED = "mixed"
+    WEAK = "weak"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A creator who plays or nearly does. ``nearest``: which of the style's centroids is, and so has this
+    similarity to the image."""
+
+    creator_id: str
+    similarity: float
+    h: float
+    nearest: int
+    style: ArtistStyle
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """parts: (low, high) of what artists get together, by creator; unattributed: (low, high) of the style;
+    steadiness: the share of replicates whose first artist is the answer's."""
+
+    parts: dict[str, tuple[float, float]]
+    unattributed: tuple[float, float]
+    steadiness: float
+
+
+def bootstrap(
+    query: NDArray[np.float64],
+    contenders: Sequence[Contender],
+    *,
+    value: Value,
+    delta: float,
+    entry: float,
+    leader: str,
+    rng: np.random.Generator,
+    replicates: int = REPLICATES,
+) -> Uncertainty:
+    """Play the game of an image ``replicates`` times. query: float64 (dim,) or (n_facets, dim), unit rows in
+    style space, the whole image first; leader: the creator with the largest share.
+    """
+    facets = np.atleast_2d(query)
+    centroids = np.stack([one.style.centroids[one.nearest] for one in contenders])
+    similarities = np.tile(facets @ centroids.T, (replicates, 1, 1))
+    gram = np.tile(centroids @ centroids.T, (replicates, 1, 1))
+    others = np.arange(len(contenders))
+    for position, one in enumerate(contenders):
+        drawn = rng.standard_normal((replicates, len(one.style.works)))
+        moved = drawn @ influence(one.style, one.nearest, np.concatenate([facets, centroids]))
+        similarities[:, :, position] += moved[:, : len(facets)]
+        aside = np.where(others == position, 0.0, moved[:, len(facets) :])
+        gram[:, position, :] += aside
+        gram[:, :, position] += aside
+    h = np.array([one.h for one in contenders])
+    phi = _phi_many(value, similarities, _as_grams(gram), h, delta=delta, entry=entry)
+    whole = phi.sum(axis=1, keepdims=True)
+    credited = whole[:, 0] > 0.0
+    parts = np.where(whole > 0.0, phi / np.where(whole > 0.0, whole, 1.0), 0.0)
+    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    low, high = np.quantile(parts, tails, axis=0)
+    names = [one.creator_id for one in contenders]
+    first = names.index(leader)
+    gone = np.quantile(np.where(credited, 0.0, 1.0), tails)
+    return Uncertainty(
+        parts={name: (float(low[i]), float(high[i])) for i, name in enumerate(names)},
+        unattributed=(float(gone[0]), float(gone[1])),
+        steadiness=float((credited & (parts.argmax(axis=1) == first)).mean()),
+    )
+
+
+def confidence(steadiness: float, largest_part: float) -> Confidence:
+    """The word for an answer that credits somebody. largest_part: of what artists get."""
+    if steadiness < STEADY:
+        return Confidence.WEAK
+    return Confidence.CLEAR if largest_part >= ALONE else Confidence.MIXED
+
+
+def _phi_many(
+    value: Value,
+    similarities: NDArray[np.float64],
+    gram: NDArray[np.float64],
+    h: NDArray[np.float64],
+    *,
+    delta: float,
+    entry: float,
+) -> NDArray[np.float64]:
+    """float64 (replicates, m), >= 0; a row of zeros where nobody is credited.
+
+    similarities: float64 (replicates, n_facets, m).
+    """
+    z = similarities - h
+    if value is Value.NEAREST:
+        return shapley_of_nearest_many(np.maximum(z[:, 0] - delta, 0.0))
+    if value is Value.FACETS:
+        of_facets = [shapley_of_nearest_many(np.maximum(z[:, p] - delta, 0.0)) for p in range(z.shape[1])]
+        mean: NDArray[np.float64] = np.mean(of_facets, axis=0)
+        return mean
+    gains = z[:, 0] - entry
+    playing = gains > 0.0
+    # whoever is below the entry is no candidate: with no gain at all, and at right angles to everybody
+    gains = np.where(playing, gains, -1.0)
+    gram = np.where(playing[:, :, None] & playing[:, None, :], gram, np.eye(len(h)))
+    chosen = _supports(worth_of_every_blend(gains, gram))[:, None]
+    known = z[:, 0].max(axis=1) > delta
+    if value is Value.BLEND:
+        worths = worth_of_every_blend(similarities[:, 0], gram)
+        within = np.arange(worths.shape[1]) & chosen
+        phi = shapley_of_worths(np.take_along_axis(worths, within, axis=1), players=len(h))
+    else:
+        inside: NDArray[np.bool_] = ((chosen >> np.arange(len(h))) & 1).astype(np.bool_)
+        apart = np.where(inside[:, :, None] & inside[:, None, :], gram, np.eye(len(h)))
+        weights = np.linalg.solve(apart, np.where(inside, gains, 0.0)[:, :, None])[:, :, 0]
+        overlap = (gram @ weights[:, :, None])[:, :, 0]
+        phi = np.maximum(weights * (2.0 * similarities[:, 0] - overlap), 0.0)
+    return np.where(known[:, None], phi, 0.0)
+
+
+def _supports(worths: NDArray[np.float64]) -> NDArray[np.intp]:
+    """intp (n,): of each blend the smallest coalition that is worth as much as all, as bits."""
+    codes = np.arange(worths.shape[1])
+    sizes = np.array([int(code).bit_count() for code in codes])
+    best: NDArray[np.bool_] = np.equal(worths, worths[:, -1:])
+    found: NDArray[np.intp] = np.where(best, sizes, len(codes)).argmin(axis=1)
+    return found
+
+
+def _as_grams(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ones on the diagonal, and positive definite: a first-order step may leave the cosines' bounds."""
+    m = gram.shape[-1]
+    gram[:, range(m), range(m)] = 1.0
+    least = np.linalg.eigvalsh(gram)[:, 0]
+    shrink = np.where(least < 1e-6, (1.0 - 1e-6) / (1.0 - np.minimum(least, 0.0)), 1.0)
+    mixed: NDArray[np.float64] = shrink[:, None, None] * gram
+    mixed[:, range(m), range(m)] = 1.0
+    return mixed
