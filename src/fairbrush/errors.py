@@ -145,6 +145,10 @@ class StyleSpaceError(FairbrushError):
     """A style space cannot be fitted, or does not belong to these vectors."""
 
 
+class GalleryError(FairbrushError):
+    """A gallery to measure on cannot be used."""
+
+
 class PanelError(StyleSpaceError):
     """A background panel cannot be used."""
 
