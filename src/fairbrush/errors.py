@@ -149,6 +149,10 @@ class GalleryError(FairbrushError):
     """A gallery to measure on cannot be used."""
 
 
+class FigureError(FairbrushError):
+    """A figure cannot be drawn."""
+
+
 class PanelError(StyleSpaceError):
     """A background panel cannot be used."""
 
