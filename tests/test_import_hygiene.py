@@ -8,7 +8,7 @@ from workspaces import Gallery, pending
 
 HEAVY = {
     *("torch", "torchvision", "open_clip", "timm", "transformers", "diffusers", "ray", "onnxruntime", "onnx"),
-    *("faiss", "duckdb", "lmdb", "matplotlib", "altair", "pandas", "rich", "scipy"),
+    *("faiss", "duckdb", "lmdb", "matplotlib", "altair", "vl_convert", "pandas", "rich", "scipy"),
 }
 
 IMPORT_EVERYTHING = f"""

@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairbrush.accuracy.mixtures import SIDE, blended, side_by_side
 from fairbrush.attribution import Attribution
 from fairbrush.config import Settings, load_settings
 from fairbrush.corpus.changes import open_registry
@@ -42,6 +43,7 @@ from fairbrush.workspace import INDEXES, create_workspace
 if TYPE_CHECKING:
     from PIL import Image
 
+Mix = Callable[["Sequence[Image.Image]", Sequence[float]], "Image.Image"]
 SCHEMA = "fairbrush.demo_state/1"
 MARK = "demo.json"
 GALLERY = Path(__file__).parent / "data" / "gallery"
@@ -52,7 +54,7 @@ LEFT_OUT_FOLDER = "left-out"
 QUERIES = "queries"
 MIXED_HANDS = ("Danny Allen", "John Cliff")
 UNKNOWN_QUERIES = 4
-MIXED_SIDE = 256
+HALVES = (0.5, 0.5)
 TOP_ARTISTS = 5
 TOP_ARTISTS_QUERY = "SELECT * FROM top_artists"
 
@@ -304,39 +306,18 @@ def prepare_queries(folder: Path, references: Path) -> list[DemoQuery]:
     return queries
 
 
-def side_by_side(one: Image.Image, other: Image.Image) -> Image.Image:
-    """Both, half as wide each."""
-    from PIL import Image
-
-    canvas = Image.new("RGB", (MIXED_SIDE, MIXED_SIDE), "white")
-    half = MIXED_SIDE // 2
-    for position, image in enumerate((one, other)):
-        canvas.paste(image.resize((half, half)), (position * half, half // 2))
-    return canvas
-
-
-def inset(one: Image.Image, other: Image.Image) -> Image.Image:
+def inset(works: Sequence[Image.Image], _weights: Sequence[float]) -> Image.Image:
     """The second, small, in the lower right corner of the first."""
-    canvas, small = one.copy(), MIXED_SIDE * 2 // 5
-    canvas.paste(other.resize((small, small)), (MIXED_SIDE - small, MIXED_SIDE - small))
+    one, other = works
+    canvas, small = one.copy(), SIDE * 2 // 5
+    canvas.paste(other.resize((small, small)), (SIDE - small, SIDE - small))
     return canvas
 
 
-def overlay(one: Image.Image, other: Image.Image) -> Image.Image:
-    """Both over the whole image, half transparent."""
-    from PIL import Image
-
-    return Image.blend(one, other, 0.5)
+MIXTURES: Mapping[str, Mix] = {"side-by-side": side_by_side, "inset": inset, "overlay": blended}
 
 
-MIXTURES: Mapping[str, Callable[[Image.Image, Image.Image], Image.Image]] = {
-    "side-by-side": side_by_side,
-    "inset": inset,
-    "overlay": overlay,
-}
-
-
-def mixed_png(one: Path, other: Path, mix: Callable[[Image.Image, Image.Image], Image.Image]) -> bytes:
+def mixed_png(one: Path, other: Path, mix: Mix) -> bytes:
     """Two works as one PNG; the same works give the same bytes."""
     import io
 
@@ -345,9 +326,9 @@ def mixed_png(one: Path, other: Path, mix: Callable[[Image.Image, Image.Image], 
     opened = []
     for path in (one, other):
         with Image.open(path) as image:
-            opened.append(image.convert("RGB").resize((MIXED_SIDE, MIXED_SIDE)))
+            opened.append(image.convert("RGB").resize((SIDE, SIDE)))
     stream = io.BytesIO()
-    mix(*opened).save(stream, "PNG")
+    mix(opened, HALVES).save(stream, "PNG")
     return stream.getvalue()
 
 

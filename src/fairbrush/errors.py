@@ -149,6 +149,14 @@ class StyleSpaceError(FairbrushError):
     """A style space cannot be fitted, or does not belong to these vectors."""
 
 
+class GalleryError(FairbrushError):
+    """A gallery to measure on cannot be used."""
+
+
+class FigureError(FairbrushError):
+    """A figure cannot be drawn."""
+
+
 class PanelError(StyleSpaceError):
     """A background panel cannot be used."""
 

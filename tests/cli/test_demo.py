@@ -13,6 +13,7 @@ from running import Fairbrush, Ran, wait_until, without_network
 
 from fairbrush.demo import (
     GALLERY,
+    HALVES,
     LEFT_OUT,
     MIXED_HANDS,
     MIXTURES,
@@ -173,7 +174,7 @@ def test_a_mixture_has_both_works_in_it_and_the_same_bytes_each_time():
     assert len(set(made.values())) == 3
     red, blue = Image.new("RGB", (256, 256), "red"), Image.new("RGB", (256, 256), "blue")
     for mix in MIXTURES.values():
-        mixed = mix(red, blue)
+        mixed = mix([red, blue], HALVES)
         assert mixed.size == (256, 256)
         pixels = {mixed.getpixel(place) for place in ((60, 128), (196, 128), (250, 250))}
         assert pixels in (

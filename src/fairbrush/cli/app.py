@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from fairbrush import __version__
-from fairbrush.cli import artist, attribute, cache, creator, demo, doctor, embed, index, model, sql, workspace
+from fairbrush.cli import (
+    artist,
+    attribute,
+    bench,
+    cache,
+    creator,
+    demo,
+    doctor,
+    embed,
+    index,
+    model,
+    sql,
+    workspace,
+)
 from fairbrush.cli.output import help_when_alone, say
 from fairbrush.errors import ExitCode, FairbrushError
 
@@ -38,6 +51,7 @@ app.command("backup")(workspace.backup)
 app.command("restore")(workspace.restore)
 app.command("embed")(embed.embed)
 app.add_typer(cache.app, name="cache")
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:

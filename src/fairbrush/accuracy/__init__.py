@@ -1,0 +1,1 @@
+"""How right are the answers? Known images in, error rates beside simple baselines out."""
