@@ -124,7 +124,7 @@ def record_works(
         stored.setdefault(sha256, {})[artist_id] = path
     new = [work for work in wanted if work.artist_id not in stored.get(work.sha256, {})]
     moved = [work for work in wanted if _has_moved(work, stored, workspace)]
-    insert_rows(connection, "work", [(w.sha256, w.artist_id, str(w.path), now) for w in new])
+    insert_rows(connection, "work", [(w.sha256, w.artist_id, str(w.path), now, None) for w in new])
     for work in moved:
         connection.execute(
             "UPDATE work SET path = ? WHERE sha256 = ? AND artist_id = ?",
