@@ -59,7 +59,7 @@ def pictures(images: list[Image.Image]) -> list[Picture]:
         (ImageOps.mirror, Likeness.NEAR_COPY, 1.0),
         (lambda image: image.rotate(90), Likeness.NEAR_COPY, 1.0),
         (recoloured, Likeness.NEAR_COPY, 1.0),
-        (cropped, Likeness.NEAR_COPY, 0.9),
+        (cropped, Likeness.NEAR_COPY, 0.8),
     ],
 )
 def test_a_changed_copy_is_proposed_and_told(
