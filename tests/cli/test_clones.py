@@ -204,3 +204,19 @@ def test_a_work_without_a_thumbnail_is_passed_over(workspace: Path, original: st
     ran = command(workspace, "artist", "add", "Copycat", copies / "0.jpg")
     assert (ran.code, ran.stderr) == (0, "")
     assert pairs_of(workspace) == []
+
+
+def test_everybody_can_be_erased_and_a_damaged_current_stops_no_erasure(
+    workspace: Path, gallery: Gallery
+) -> None:
+    *others, last = gallery.works
+    for name in others:
+        assert command(workspace, "artist", "erase", name, "--yes").code == 0
+    (alone,) = answer(workspace, "report", "distinctiveness")
+    assert (alone["artist"], alone["nearest"], alone["margin"], alone["look_alikes"]) == (last, None, None, 0)
+    assert pairs_of(workspace) == []
+    (workspace / "indexes" / "CURRENT").write_text("nonsense")
+    ran = command(workspace, "artist", "erase", last, "--yes")
+    assert (ran.code, ran.stderr) == (0, "")
+    assert rows(workspace, "SELECT * FROM artist_distinctiveness") == []
+    assert answer(workspace, "report", "distinctiveness") == []
