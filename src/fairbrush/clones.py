@@ -26,6 +26,7 @@ from fairbrush.corpus.likeness import (
 from fairbrush.corpus.registry import ArtistEntry, list_artists
 from fairbrush.corpus.works import thumbnail_path
 from fairbrush.domain import Work
+from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.errors import IndexMissingError
 from fairbrush.index.build import require_encoder
 from fairbrush.index.clones import HALF, LookAlike, close_pairs, look_alikes
@@ -45,7 +46,7 @@ MOST_NEW = 500  # works compared as they are added; more are left to ``find_clon
 MOST_JUDGED = 32  # works of a newcomer that are embedded to judge the style
 LIKE_OUTLINE = 0.85
 LIKE_STYLE = 0.8
-_KEPT_PICTURES = 256
+_KEPT_PICTURES = 32  # of up to 3 MB each
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def copies_of_new(workspace: Path, new: Mapping[str, Collection[str]], *, wait_s
     known = _known(workspace, wait_s)
     compared = [listed for listed in known.works if listed.outline]
     proposer = Outlines([listed.outline for listed in compared])
-    picture = _Pictures(workspace)
+    picture = _pictures(workspace)
     found = []
     for listed in known.works:
         image = picture(listed.sha256) if listed.sha256 in new.get(listed.artist_id, ()) else None
@@ -193,7 +194,16 @@ def resembled(
         for _ in session.embed([own[sha256] for sha256 in judged]):
             pass
         vectors = session.space.get_many(judged)
+    _forget_erased(workspace, judged, session.cache_folder, wait_s)
     return _resemblances(index, creator_id, vectors)
+
+
+def _forget_erased(workspace: Path, embedded: Sequence[str], cache_folder: Path, wait_s: float) -> None:
+    """Drop the vectors of works that somebody erased while they were embedded."""
+    registered = {listed.sha256 for listed in _known(workspace, wait_s).works}
+    if gone := [sha256 for sha256 in embedded if sha256 not in registered]:
+        with EmbeddingCache.open(cache_folder) as cache:
+            cache.forget(gone)
 
 
 def find_clones(workspace: Path, *, wait_s: float, artist_id: str | None = None) -> FoundClones:
@@ -236,18 +246,14 @@ def _known(workspace: Path, wait_s: float) -> _Known:
         )
 
 
-class _Pictures:
-    """The works' thumbnails, the latest ones kept."""
+def _pictures(workspace: Path) -> Callable[[str], Picture | None]:
+    """Reads works' thumbnails by SHA-256; the latest are kept."""
 
-    def __init__(self, workspace: Path) -> None:
-        self._workspace = workspace
-        self._read = lru_cache(_KEPT_PICTURES)(self._of)
+    @lru_cache(_KEPT_PICTURES)
+    def read(sha256: str) -> Picture | None:
+        return Picture.of_thumbnail(thumbnail_path(workspace, sha256))
 
-    def __call__(self, sha256: str) -> Picture | None:
-        return self._read(sha256)
-
-    def _of(self, sha256: str) -> Picture | None:
-        return Picture.of_thumbnail(thumbnail_path(self._workspace, sha256))
+    return read
 
 
 def _resemblances(
@@ -317,7 +323,7 @@ def _same_pictures(
     for sha256, artist_ids in owners.items():
         if len(artist_ids) > 1:
             yield (sha256, sha256), Match(Likeness.SAME_FILE, 1.0)
-    picture = _Pictures(workspace)
+    picture = _pictures(workspace)
     for one, other in sorted(_alike_in_outline(known, owners) | _alike_in_style(known, index, owners)):
         first, second = picture(one), picture(other)
         if first and second and (match := compare(first, second)):

@@ -2,15 +2,18 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageOps
-from running import Fairbrush
+from running import Fairbrush, rows_in
 from workspaces import Gallery, answer, command, rows
 
 from fairbrush.corpus.works import thumbnail_path
+from fairbrush.domain import EmbedOutcome
+from fairbrush.embedding.session import EmbeddingSession
 
 
 def name_of(gallery: Gallery) -> str:
@@ -130,6 +133,21 @@ def test_a_check_that_fails_never_fails_the_add(workspace: Path, copies: Path) -
     assert ran.code == 0
     assert "Added, but not compared with all others: " in ran.stderr
     assert answer(workspace, "artist", "show", "Copycat")["artist"] == "Copycat"
+
+
+def test_who_is_erased_while_the_style_is_compared_leaves_no_vector(
+    workspace: Path, copies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows_in(workspace / "embeddings")
+    judge = EmbeddingSession.embed
+
+    def erase_meanwhile(session: EmbeddingSession, paths: list[Path]) -> Iterator[EmbedOutcome]:
+        assert command(workspace, "artist", "erase", "Copycat", "--yes").code == 0
+        yield from judge(session, paths)
+
+    monkeypatch.setattr(EmbeddingSession, "embed", erase_meanwhile)
+    assert command(workspace, "artist", "add", "Copycat", copies).code == 0
+    assert rows_in(workspace / "embeddings") == before
 
 
 def test_no_check_compares_nothing(workspace: Path, copies: Path) -> None:
