@@ -121,7 +121,7 @@ class _Known:
 def keep_outlines(workspace: Path, *, wait_s: float) -> None:
     """Store the outline of every work that has none yet; the database is not held while they are made.
 
-    About 3 ms a work, once. Raises DatabaseBusyError, StoreError.
+    3 to 5 ms a work, once. Raises DatabaseBusyError, StoreError.
     """
     query = "SELECT DISTINCT sha256 FROM work WHERE outline IS NULL ORDER BY sha256"
     with open_registry(workspace, readonly=True, wait_s=wait_s) as store:
