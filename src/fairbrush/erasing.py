@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,17 @@ from typing import TYPE_CHECKING
 from fairbrush.corpus.erasure import PendingErasure, erased_ids, finish_erasure, pending_erasures
 from fairbrush.corpus.works import drop_work_files
 from fairbrush.embedding.cache import EmbeddingCache
-from fairbrush.errors import ErasureUnfinishedError, FairbrushError, IndexDamagedError
+from fairbrush.errors import (
+    ErasureUnfinishedError,
+    FairbrushError,
+    IndexDamagedError,
+    IndexUnusableError,
+    StyleSpaceError,
+)
 from fairbrush.index import erase as index_erase
-from fairbrush.index.history import record_versions
+from fairbrush.index.distinctiveness import homecomings
+from fairbrush.index.history import forget_distinctiveness, record_distinctiveness, record_versions
+from fairbrush.index.search import open_index
 from fairbrush.index.versions import list_versions
 from fairbrush.ledger.records import discard_drained, load_pending
 from fairbrush.workspace import INDEXES, RECORDS
@@ -74,7 +83,12 @@ def _drop(store: Store, cache_folder: Path, pending: Sequence[PendingErasure]) -
     folder = store.workspace / INDEXES
     versions = sum(len(index_erase.erase_artist(folder, one.artist_id)) for one in pending)
     if versions:
-        record_versions(store, list_versions(folder))
+        staying = list_versions(folder)
+        record_versions(store, staying)
+        forget_distinctiveness(store, staying)
+        with suppress(IndexUnusableError, StyleSpaceError):  # for reports; index extend measures it again
+            index = open_index(folder)
+            record_distinctiveness(store, index, homecomings(index))
     unshared = sorted({sha256 for one in pending for sha256 in one.unshared_sha256s})
     rows = 0
     if unshared and cache_folder.is_dir() and any(cache_folder.iterdir()):

@@ -23,7 +23,9 @@ from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.erasing import drop_erased
 from fairbrush.errors import IndexMismatchError
 from fairbrush.index.build import ArtistWorks, build_index, extend_index, require_encoder
-from fairbrush.index.history import record_versions
+from fairbrush.index.clones import LookAlike, look_alikes
+from fairbrush.index.distinctiveness import homecomings
+from fairbrush.index.history import record_distinctiveness, record_versions
 from fairbrush.index.search import open_index, works_by_artist
 from fairbrush.index.versions import IndexVersion, manifest_files
 from fairbrush.store import DEFAULT_WAIT_S, Store
@@ -49,12 +51,13 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class IndexReport:
-    """``changed``: the artists that are new or different in this version."""
+    """``changed``: the artists that are new or different in this version. ``look_alikes``: pairs in it."""
 
     version: IndexVersion
     is_new: bool
     changed: int
     left_out: tuple[LeftOut, ...]
+    look_alikes: tuple[LookAlike, ...] = ()
 
 
 def build_workspace_index(
@@ -85,8 +88,9 @@ def build_workspace_index(
         record_versions(store, [version])
         # after it: where an older version is damaged, this one is the way out
         drop_erased(store, session.cache_folder)
+        pairs = _measure(store, folder)
     is_new = version.number not in before
-    return IndexReport(version, is_new, len(staying) if is_new else 0, tuple(left_out))
+    return IndexReport(version, is_new, len(staying) if is_new else 0, tuple(left_out), pairs)
 
 
 def extend_workspace_index(
@@ -135,8 +139,17 @@ def extend_workspace_index(
             variant=encoder.variant,
         )
         record_versions(store, [version])
+        pairs = _measure(store, folder)
     is_new = version.number not in before
-    return IndexReport(version, is_new, len(staying) if is_new else 0, tuple(left_out))
+    return IndexReport(version, is_new, len(staying) if is_new else 0, tuple(left_out), pairs)
+
+
+def _measure(store: Store, folder: Path) -> tuple[LookAlike, ...]:
+    """Keep how distinct each artist of the version just published is; who looks like whom."""
+    index = open_index(folder)
+    homes = list(homecomings(index))
+    record_distinctiveness(store, index, homes)
+    return tuple(look_alikes(index, homes))
 
 
 @dataclass(frozen=True)

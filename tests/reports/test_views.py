@@ -9,9 +9,11 @@ import duckdb
 import pytest
 from fake_records import create_tables, digest, record
 
+import fairbrush
 from fairbrush.ledger.records import drain, write_pending
 from fairbrush.reports.catalogue import install_views, read_views
 
+DISTINCTIVENESS = Path(fairbrush.__file__).parent / "schema" / "004_distinctiveness.sql"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "schema.md"
 
 
@@ -22,6 +24,14 @@ def database(tmp_path):
         # the columns of 001_registry.sql that the views read
         connection.execute("CREATE TABLE IF NOT EXISTS artist (artist_id VARCHAR, name VARCHAR)")
         create_tables(connection)
+        connection.execute(DISTINCTIVENESS.read_text(encoding="utf-8"))
+        connection.execute(
+            """INSERT INTO artist_distinctiveness VALUES
+            ($1, 'ada', 'hard to tell apart', 10, 0.5, -0.25, 'bo', 1.0, 5, 10),
+            ($1, 'bo', 'too few works to say', 3, NULL, NULL, NULL, NULL, NULL, NULL),
+            ($2, 'ada', 'distinct', 10, 0.5, 0.25, 'bo', 0.0, 10, 10)""",
+            [digest("v0002"), digest("v0001")],
+        )
         connection.execute("INSERT INTO artist VALUES ('ada', 'Ada'), ('bo', NULL)")
         connection.execute(
             "INSERT INTO index_version VALUES (?, 'v0001', NULL, 'mini', 'space', 3, 40, 0.2, ?)",
@@ -72,7 +82,7 @@ def test_every_table_and_column_of_records_is_documented(database):
     document = DOCUMENT.read_text(encoding="utf-8")
     columns = database.execute(
         "SELECT table_name, column_name FROM information_schema.columns"
-        " WHERE table_name LIKE 'attribution%' OR table_name = 'index_version'"
+        " WHERE table_name LIKE 'attribution%' OR table_name IN ('index_version', 'artist_distinctiveness')"
     ).fetchall()
     assert len(columns) > 30
     for table, column in columns:

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fairbrush.cli.clones import (
+    NoCheckFlag,
+    clones,
+    share_document,
+    share_text,
+    warn_of_clones,
+)
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -31,7 +38,7 @@ from fairbrush.cli.registry import (
     workspace_settings,
 )
 from fairbrush.domain import Consent
-from fairbrush.errors import ExitCode
+from fairbrush.errors import ExitCode, IndexUnusableError
 
 if TYPE_CHECKING:
     from fairbrush.corpus.registry import ArtistEntry
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Add artists, import them, say what they allow, erase them.")
 app.callback(invoke_without_command=True)(help_when_alone)
+app.command("clones")(clones)
 ARTIST_COLUMNS = (
     "artist",
     "artist_id",
@@ -71,6 +79,7 @@ def add(
     alias: Annotated[list[str] | None, typer.Option(help="Another name (repeat the option).")] = None,
     new: NewFlag = False,
     copy: CopyFlag = False,
+    no_check: NoCheckFlag = False,
     named_format: FormatOption = None,
     json: JsonFlag = False,
     nl: NlFlag = False,
@@ -99,6 +108,7 @@ def add(
         )
     row = {"artist": artist.name, "artist_id": artist.artist_id, "consent": str(artist.consent)}
     _answer_works(row, prepared, added, format_, output)
+    _finish_works(context, artist.artist_id, prepared, no_check=no_check)
 
 
 @app.command("works")
@@ -107,6 +117,7 @@ def add_more(
     name: NameArgument,
     works: WorksArgument = None,
     copy: CopyFlag = False,
+    no_check: NoCheckFlag = False,
     named_format: FormatOption = None,
     json: JsonFlag = False,
     nl: NlFlag = False,
@@ -127,6 +138,7 @@ def add_more(
         added = add_works(store, entry.artist.artist_id, prepared.works)
     row = {"artist": entry.artist.name, "artist_id": entry.artist.artist_id}
     _answer_works(row, prepared, added, format_, output)
+    _finish_works(context, entry.artist.artist_id, prepared, no_check=no_check)
 
 
 @app.command("import")
@@ -140,6 +152,7 @@ def import_(
         ),
     ],
     copy: CopyFlag = False,
+    no_check: NoCheckFlag = False,
     named_format: FormatOption = None,
     json: JsonFlag = False,
     nl: NlFlag = False,
@@ -147,7 +160,7 @@ def import_(
     output: OutputOption = None,
 ) -> None:
     """Import many artists, all at once or not at all. Importing the same again changes nothing."""
-    from fairbrush.corpus.roster_file import read_roster
+    from fairbrush.corpus.roster_file import RowStatus, read_roster
     from fairbrush.corpus.roster_import import import_roster
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
@@ -158,6 +171,15 @@ def import_(
     with registry(context) as store:
         result = import_roster(store, read, works)
     _answer_import(result, format_, output)
+    if not no_check:
+        new_works = {
+            row.artist_id: {work.sha256 for work in works[row.name].works}
+            for row in result.rows
+            if row.artist_id and row.name in works and row.status is not RowStatus.UNCHANGED
+        }
+        warn_of_clones(context, new_works, compare_style=False)
+    if result.refused_works or result.counts[RowStatus.REFUSED]:
+        raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 
 
 @app.command("list")
@@ -196,7 +218,7 @@ def show(
     csv: CsvFlag = False,
     output: OutputOption = None,
 ) -> None:
-    """Show one artist: works, consent through time, and the models trained on it."""
+    """Show one artist: works, consent through time, models trained on it, how distinct the style is."""
     from fairbrush.corpus.consent import consent_history
     from fairbrush.corpus.membership import rosters
     from fairbrush.corpus.registry import find_artist
@@ -220,16 +242,25 @@ def show(
             if artist_id in members
         }
         works = _work_rows(store, entry)
+        style, facts_of_style = _style(store, artist_id)
     row = _artist_row(entry)
     if format_ is Format.TABLE:
         facts = {
             **row,
             "trained": ", ".join(f"{model}: {trained}" for model, trained in models.items()) or None,
             **{f"consent {event['effective_at']}": event["consent"] for event in events},
+            **facts_of_style,
         }
         emit([{"": key, " ": value} for key, value in facts.items()], format_, output=output)
         return
-    document = {"schema": "fairbrush.artist/1", **row, "consents": events, "models": models, "works": works}
+    document = {
+        "schema": "fairbrush.artist/1",
+        **row,
+        "consents": events,
+        "models": models,
+        "works": works,
+        "distinctiveness": style,
+    }
     emit([row], format_, document=document, output=output)
 
 
@@ -352,6 +383,13 @@ def _answer_works(
     }
     emit([row], format_, document=document, output=output)
     report_works(prepared.refusals, added.duplicates)
+
+
+def _finish_works(context: typer.Context, artist_id: str, prepared: PreparedWorks, *, no_check: bool) -> None:
+    """After the answer: what was recorded stays, whatever comes of the comparison."""
+    if not no_check:
+        new_works = {artist_id: {work.sha256 for work in prepared.works}}
+        warn_of_clones(context, new_works, compare_style=bool(prepared.works))
     if prepared.refusals:
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 
@@ -381,8 +419,6 @@ def _answer_import(result: RosterResult, format_: Format, output: Path | None) -
             where = f"line {row['line']}" if row["line"] else "folder"
             say(f"refused: {where}: {row['artist']!r}: {row['detail']}")
     report_works(result.refused_works, result.duplicates)
-    if counts["refused"] or result.refused_works:
-        raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 
 
 def _artist_row(entry: ArtistEntry) -> dict[str, Any]:
@@ -396,6 +432,49 @@ def _artist_row(entry: ArtistEntry) -> dict[str, Any]:
         "creator_id": entry.artist.creator_id,
         "payee": shown_name(entry.payee_name),
         "payee_id": entry.artist.payee_id,
+    }
+
+
+def _style(store: Store, artist_id: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """How distinct an artist is in the current index version: for JSON, and as a person reads it."""
+    from fairbrush.corpus.registry import list_artists
+    from fairbrush.index.distinctiveness import Verdict
+    from fairbrush.index.history import read_distinctiveness
+    from fairbrush.index.versions import current_version
+    from fairbrush.workspace import INDEXES
+
+    try:
+        version = current_version(store.workspace / INDEXES)
+    except IndexUnusableError as error:
+        return None, {"style": f"unknown: {error.message} {error.next_step or ''}".strip()}
+    found = read_distinctiveness(store, version.manifest_digest, artist_id)
+    if found is None:
+        return None, {"style": f"unknown: not measured in {version.label}. fairbrush index extend does it."}
+    names = {entry.artist.artist_id: shown_name(entry.artist.name) for entry in list_artists(store)}
+    nearest = names.get(found.nearest_artist_id or "")
+    document = {
+        "index_version": version.label,
+        "verdict": str(found.verdict),
+        "nearest": nearest,
+        "nearest_artist_id": found.nearest_artist_id,
+        "works": found.works,
+        "recognisability": found.recognisability,
+        "delta": version.delta,
+        "margin": found.margin,
+        "look_alikes": found.look_alikes,
+        "come_home": share_document(found.home),
+        "credited": share_document(found.credited),
+    }
+    what = f"{found.verdict}: {nearest}" if found.verdict is Verdict.HARD and nearest else str(found.verdict)
+    return document, {
+        f"style in {version.label}": what,
+        "recognisability": found.recognisability,
+        "threshold": version.delta,
+        "nearest other": nearest,
+        "margin": found.margin,
+        "look-alikes": found.look_alikes,
+        "works that come home": share_text(found.home),
+        "works credited": share_text(found.credited),
     }
 
 
@@ -418,6 +497,7 @@ def _duplicate_rows(duplicates: list[Any]) -> list[Row]:
             "sha256": d.sha256,
             "artist_id": d.artist_id,
             "other_artist_ids": list(d.other_artist_ids),
+            "same_creator": d.same_creator,
         }
         for d in duplicates
     ]

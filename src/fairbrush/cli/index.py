@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fairbrush.cli.clones import warn_of_look_alikes
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -90,6 +91,7 @@ def _answer(made: IndexReport, format_: Format, output: Path | None) -> None:
         **_version_row(made.version),
         "status": "new" if made.is_new else "unchanged",
         "changed_artists": made.changed,
+        "look_alike_pairs": len(made.look_alikes),
         "left_out": len(made.left_out),
     }
     left_out = [
@@ -113,6 +115,7 @@ def _answer(made: IndexReport, format_: Format, output: Path | None) -> None:
     if without := [one.name for one in made.left_out if one.path is None]:
         some = ", ".join(without[:SHOWN_NAMES]) + (", ..." if len(without) > SHOWN_NAMES else "")
         say(f"Not indexed, as they have no usable works: {len(without)} artists ({some}).")
+    warn_of_look_alikes(len(made.look_alikes))
     if any(one.path for one in made.left_out):
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 

@@ -85,13 +85,14 @@ def parse_moment(text: str | None, *, option: str) -> datetime | None:
 
 
 def report_works(refusals: list[Refusal], duplicates: list[DuplicateWork]) -> None:
-    """Say on stderr which works were refused, and which lie under several artists."""
+    """Say on stderr which works were refused, and which lie under artists of several creators."""
     for refusal in refusals:
         say(f"refused: {refusal.path}: {refusal.reason}. {refusal.detail}")
-    for duplicate in duplicates:
+    disputed = [duplicate for duplicate in duplicates if not duplicate.same_creator]
+    for duplicate in disputed:
         others = ", ".join(duplicate.other_artist_ids)
         say(f"duplicate: {duplicate.path} is a work of {duplicate.artist_id} and of {others}.")
-    if duplicates:
+    if disputed:
         say("  next: it is kept under each. Erase or correct the artist that is wrong.")
 
 

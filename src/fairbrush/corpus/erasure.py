@@ -58,6 +58,8 @@ def erase_artist(
             "DELETE FROM work WHERE artist_id = ?",
             "DELETE FROM artist_alias WHERE artist_id = ?",
             "DELETE FROM membership WHERE artist_id = ?",
+            "DELETE FROM artist_distinctiveness WHERE artist_id = ?",
+            "UPDATE artist_distinctiveness SET nearest_artist_id = NULL WHERE nearest_artist_id = ?",
             "UPDATE consent_event SET reason = NULL WHERE artist_id = ?",
             "UPDATE artist SET name = NULL WHERE artist_id = ?",
         ):

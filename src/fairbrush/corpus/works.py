@@ -56,12 +56,16 @@ class PreparedWorks:
 
 @dataclass(frozen=True)
 class DuplicateWork:
-    """One file under more than one artist: recorded under each, and for a person to sort out."""
+    """One file under more than one artist: recorded under each, and for a person to sort out.
+
+    ``same_creator``: all of them are entries of one creator, so there is nothing to sort out.
+    """
 
     sha256: str
     path: str
     artist_id: str
     other_artist_ids: tuple[str, ...]
+    same_creator: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def record_works(
         stored.setdefault(sha256, {})[artist_id] = path
     new = [work for work in wanted if work.artist_id not in stored.get(work.sha256, {})]
     moved = [work for work in wanted if _has_moved(work, stored, workspace)]
-    insert_rows(connection, "work", [(w.sha256, w.artist_id, str(w.path), now) for w in new])
+    insert_rows(connection, "work", [(w.sha256, w.artist_id, str(w.path), now, None) for w in new])
     for work in moved:
         connection.execute(
             "UPDATE work SET path = ? WHERE sha256 = ? AND artist_id = ?",
@@ -133,12 +137,27 @@ def record_works(
     owners: dict[str, set[str]] = {sha256: set(paths) for sha256, paths in stored.items()}
     for work in wanted:
         owners.setdefault(work.sha256, set()).add(work.artist_id)
+    shared = [work for work in wanted if len(owners[work.sha256]) > 1]
+    creators = _creators(connection, {artist_id for work in shared for artist_id in owners[work.sha256]})
     duplicates = [
-        DuplicateWork(w.sha256, str(w.path), w.artist_id, tuple(sorted(owners[w.sha256] - {w.artist_id})))
-        for w in wanted
-        if len(owners[w.sha256]) > 1
+        DuplicateWork(
+            w.sha256,
+            str(w.path),
+            w.artist_id,
+            tuple(sorted(owners[w.sha256] - {w.artist_id})),
+            same_creator=len({creators[artist_id] for artist_id in owners[w.sha256]}) == 1,
+        )
+        for w in shared
     ]
     return AddedWorks(len(new), len(wanted) - len(new), len(moved), duplicates)
+
+
+def _creators(connection: duckdb.DuckDBPyConnection, artist_ids: Iterable[str]) -> dict[str, str]:
+    rows = connection.execute(
+        "SELECT artist_id, creator_id FROM artist WHERE list_contains(?::VARCHAR[], artist_id)",
+        [sorted(artist_ids)],
+    ).fetchall()
+    return dict(rows)
 
 
 def list_works(store: Store, artist_id: str | None = None) -> list[Work]:

@@ -277,6 +277,10 @@ class StyleIndex:
         """The SHA-256 of the works this version knows of an artist. Raises IndexMissingError."""
         return self._stored(*self._place(artist_id)).sha256s
 
+    def stored_works(self, artist_id: str) -> StoredWorks:
+        """An artist's works as they are stored, in style space. Raises IndexMissingError."""
+        return self._stored(*self._place(artist_id))
+
     def creator_of(self, artist_id: str) -> str:
         """Whose works these were when the artist was indexed. Raises IndexMissingError."""
         return self._place(artist_id)[1].creator_id
