@@ -32,8 +32,8 @@ from fairbrush.index.build import require_encoder
 from fairbrush.index.clones import HALF, LookAlike, close_pairs, look_alikes
 from fairbrush.index.distinctiveness import Hands, Share, come_home, homecomings
 from fairbrush.index.search import StyleIndex, open_index
-from fairbrush.index.versions import VersionFiles
-from fairbrush.style.affinity import FEWEST_WORKS, fit_centroid, offset, style_rows
+from fairbrush.style.affinity import style_rows
+from fairbrush.style.centroids import FEWEST_WORKS, fit_style, own_affinities
 from fairbrush.workspace import INDEXES
 
 if TYPE_CHECKING:
@@ -265,10 +265,11 @@ def _resemblances(
         return []
     rows = style_rows(index.space, np.concatenate([vectors[sha256] for sha256 in sorted(vectors)]))
     works = rows.astype(np.float32)
-    panel = VersionFiles(index.folder, index.space_id).read_panel(index.manifest)
-    h = offset(fit_centroid(works.astype(np.float64)), panel, rule=index.manifest.rule)
+    wide, rule = works.astype(np.float64), index.manifest.rule
+    style = fit_style(wide, index.strangers, rule=rule)
+    own_z = own_affinities(wide, index.strangers, count=len(style.centroids), h=style.h, rule=rule)
     hands = Hands.of_index(index)
-    home = come_home(works, h, hands, creator_id=creator_id, artist_ids=())
+    home = come_home(works, own_z, hands, creator_id=creator_id, artist_ids=())
     alike = [
         Resemblance(hands.entries[other][0], home.taken_for(other))
         for other in home.taken

@@ -61,7 +61,7 @@ class FakeFitted:
 @pytest.fixture(scope="module")
 def background() -> Background:
     world = make_world()
-    return Background(world.space, world.panel, ENCODER, VARIANT)
+    return Background(world.space, world.panel, world.strangers, ENCODER, VARIANT)
 
 
 def images_of(artists: Sequence[str], dim: int = 12) -> Images:

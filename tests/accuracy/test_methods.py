@@ -31,7 +31,7 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def background(world: World) -> Background:
-    return Background(world.space, world.panel, ENCODER, VARIANT)
+    return Background(world.space, world.panel, world.strangers, ENCODER, VARIANT)
 
 
 def artist(name: str, rows: list[list[float]]) -> ArtistWorks:
@@ -102,11 +102,11 @@ def test_fairbrush_answers_as_its_index_does(world: World, background: Backgroun
     assert fitted.nearness(images).tolist() == expected
 
 
-def test_the_panels_nearness_places_the_indexs_own_threshold(
+def test_the_engines_threshold_is_the_indexs_own(
     world: World, background: Background, tmp_path: Path
 ) -> None:
     fitted = Fairbrush("nearest", {}, tmp_path, alpha=0.2).fit(world.artists, background)
-    assert float(np.quantile(fitted.panel_nearness, 0.8)) == fitted.index.delta
+    assert fitted.threshold(0.2) == fitted.index.delta < fitted.threshold(0.05)
 
 
 def test_value_functions_share_one_index_and_other_references_have_their_own(

@@ -234,11 +234,10 @@ def _scores(answer: Shares, true: Mapping[str, float]) -> dict[str, float]:
 
 def _add_curve(name: str, fitted: Fitted, curve: Images, sheet: ScoreSheet) -> None:
     """Whether each image would be credited, were the threshold placed on the panel at other alphas."""
-    import numpy as np
 
     assert isinstance(fitted, FittedFairbrush | FittedCentroids), "these rank images"
     nearness = fitted.nearness(curve.vectors)
-    thresholds = {alpha: float(np.quantile(fitted.panel_nearness, 1 - alpha)) for alpha in CURVE_ALPHAS}
+    thresholds = {alpha: fitted.threshold(alpha) for alpha in CURVE_ALPHAS}
     for kind, value in zip(curve.kinds, nearness.tolist(), strict=True):
         sheet.add(name, kind, {f"{alpha}": float(value > delta) for alpha, delta in thresholds.items()})
 

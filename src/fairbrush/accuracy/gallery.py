@@ -225,9 +225,9 @@ def gallery_background(session: EmbeddingSession, panel: Panel, gallery: Gallery
             f"{both[0]} is both in the gallery {gallery.source} and in the panel {panel.source}.",
             next_step="Use a panel by other hands, or the error rates mean nothing.",
         )
-    space, vectors = fit_panel(session, panel)
+    fitted = fit_panel(session, panel)
     encoder = session.encoder
-    return Background(space, vectors, encoder.encoder_id, encoder.variant)
+    return Background(fitted.space, fitted.vectors, fitted.strangers(), encoder.encoder_id, encoder.variant)
 
 
 @dataclass(frozen=True)

@@ -10,26 +10,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fairbrush.attribution import EncoderFacts, ImageFacts, attribute_vector
-from fairbrush.domain import Artist, Consent
+from fairbrush.domain import Artist, Consent, Value
 from fairbrush.index.build import ALPHA, ArtistWorks, build_index
 from fairbrush.index.search import SearchDevice, StyleIndex, open_index
-from fairbrush.index.versions import CURRENT_NAME, VersionFiles
+from fairbrush.index.versions import CURRENT_NAME
 from fairbrush.ledger.policy import Policy
+from fairbrush.style.affinity import PanelScale
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fairbrush.style.affinity import PanelScale
     from fairbrush.style.space import StyleSpace
+    from fairbrush.style.strangers import Strangers
 
 # Value functions by name, with what attribute_vector needs to play them.
-VARIANTS: Mapping[str, Mapping[str, Any]] = {"nearest": {}}
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    str(value): {"value": value} for value in (Value.BLEND, Value.NEAREST, Value.RECONSTRUCTION)
+}
 
 NEIGHBOURS = 10
 CLIP_SCALE = 100.0  # CLIP's own logit scale (Radford et al. 2021, arXiv:2103.00020)
@@ -43,10 +45,12 @@ RAW_CENTROID = "raw nearest centroid"
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """panel: raw float32 (n_panel, dim) by hands that are nobody's; space: fitted on it."""
+    """panel: raw float32 (n_panel, dim) by hands that are nobody's; space: fitted on it; strangers: the panel
+    as spaces see it that were not."""
 
     space: StyleSpace
     panel: NDArray[np.float32]
+    strangers: Strangers
     encoder_id: str
     variant: str
 
@@ -72,9 +76,8 @@ class Rejecting(Protocol):
     def nearness(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """float64 (n,): of the nearest artist."""
 
-    @property
-    def panel_nearness(self) -> NDArray[np.float64]:
-        """float64 (n_panel,): of the background's works."""
+    def threshold(self, alpha: float) -> float:
+        """The nearness that at most a share ``alpha`` of strangers should pass, placed on the background."""
 
 
 class Method(Protocol):
@@ -158,9 +161,13 @@ class FittedCentroids:
         )
         return nearest
 
-    @cached_property
-    def panel_nearness(self) -> NDArray[np.float64]:
-        return self.nearness(self.background.panel)
+    def threshold(self, alpha: float) -> float:
+        strangers = self.background.strangers
+        if self.view == "raw":
+            nearest = self.nearness(self.background.panel)
+        else:
+            nearest = (strangers.wide @ self.centroids.T).max(axis=1)
+        return PanelScale(nearest, strangers.n_hands).delta(alpha)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +284,7 @@ class Fairbrush:
                 folder,
                 references,
                 space=background.space,
-                panel_vectors=background.panel,
+                strangers=background.strangers,
                 encoder_id=background.encoder_id,
                 variant=background.variant,
                 alpha=self.alpha,
@@ -316,30 +323,18 @@ class FittedFairbrush:
             model_id=STYLE_ONLY.model,
             **self.options,
         )
-        near = found.game.players or (found.runner_up,)
-        assert near[0] is not None, "an index has an artist"
-        # an attribution of an engine without intervals has no such field
-        bounds = {one.artist.artist_id: getattr(one, "interval", None) for one in found.artists}
-        known = {name: (float(bound[0]), float(bound[1])) for name, bound in bounds.items() if bound}
-        return Shares(
-            {one.artist.artist_id: one.share for one in found.artists},
-            near[0].artist_id,
-            known or None,
-        )
+        paid = {one.artist.artist_id: one.share for one in found.artists}
+        nearest = [*paid, *([found.runner_up.artist_id] if found.runner_up else [])]
+        intervals = {one.artist.artist_id: one.interval for one in found.artists if one.interval}
+        return Shares(paid, nearest[0], intervals or None)
 
     def nearness(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         import numpy as np
 
         return np.array([found.hits[0].z for found in self.index.search_many(vectors, k=1)])
 
-    @cached_property
-    def panel_nearness(self) -> NDArray[np.float64]:
-        return self.scale.max_z
-
-    @property
-    def scale(self) -> PanelScale:
-        manifest = self.index.manifest
-        return VersionFiles(self.index.folder, manifest.space_id).read_scale(manifest)
+    def threshold(self, alpha: float) -> float:
+        return self.index.delta_at(alpha)
 
 
 @dataclass(frozen=True, eq=False)

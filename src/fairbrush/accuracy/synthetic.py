@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from fairbrush.index.build import ArtistWorks
 from fairbrush.style.space import fit_style_space
+from fairbrush.style.strangers import cross_fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,8 +107,9 @@ class SyntheticWorld:
 
         hands = np.repeat(np.arange(PANEL_HANDS), PANEL_WORKS)
         panel = self.works(self.styles(PANEL, PANEL_HANDS)[hands], draw=PANEL)
-        space = fit_style_space(panel, [f"hand-{hand:03d}" for hand in hands])
-        return Background(space, panel, ENCODER, VARIANT)
+        named = [f"hand-{hand:03d}" for hand in hands]
+        space = fit_style_space(panel, named)
+        return Background(space, panel, cross_fit(space, panel, named), ENCODER, VARIANT)
 
 
 PANEL, KNOWN, UNKNOWN, QUERY, MANY = range(5)  # roles and draws

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fairbrush.index.distinctiveness import Hands, Homecoming, Share
-from fairbrush.style.affinity import FEWEST_WORKS
+from fairbrush.style.centroids import FEWEST_WORKS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,7 +97,8 @@ def close_pairs(
 
 
 def _centroid_cosine(hands: Hands, one: str, other: str) -> float:
+    """Of the two centroids that are nearest to each other."""
     import numpy as np
 
-    rows = hands.rows[:, :-1].astype(np.float64)[[hands.position[one], hands.position[other]]]
-    return float(rows[0] @ rows[1])
+    mine, theirs = (hands.rows_of(creator_id)[:, :-1].astype(np.float64) for creator_id in (one, other))
+    return float((mine @ theirs.T).max())

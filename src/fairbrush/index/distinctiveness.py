@@ -1,10 +1,10 @@
 """Distinctiveness: whether an artist's style can be told apart from the others of an index version.
 
 Enters: an open ``StyleIndex``. Leaves: a ``Homecoming`` a creator, and from it a ``Distinctiveness``. The one
-rule: every work is judged against its own creator's centroid *without* it, as in ``recognisability``; so
+rule: every work is judged against its own creator *without* it, as in ``recognisability``; so
 nobody looks distinct by being compared with themselves.
 
-Entries of one creator share a centroid and are one hand here. Everybody in the version counts, those who
+Entries of one creator share centroids and are one hand here. Everybody in the version counts, those who
 opted out too: they take no money, and confuse as before.
 """
 
@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from fairbrush.style.affinity import FEWEST_WORKS, SHORTEST
+from fairbrush.style.centroids import FEWEST_WORKS, own_affinities
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,37 +123,69 @@ def homecomings(index: StyleIndex) -> Iterator[Homecoming]:
 
     Costs one matrix product of all works and all creators, a creator at a time. Raises IndexDamagedError.
     """
+    import numpy as np
+
     hands = Hands.of_index(index)
     for creator_id, artist_ids in hands.entries.items():
         works = pooled_works(index, artist_ids)
         if len(works) > 1:
-            h = -float(hands.rows[hands.position[creator_id], -1])
-            yield come_home(works, h, hands, creator_id=creator_id, artist_ids=artist_ids)
+            rows = hands.rows_of(creator_id)
+            own_z = own_affinities(
+                works.astype(np.float64),
+                index.strangers,
+                count=len(rows),
+                h=-float(rows[0, -1]),
+                rule=index.manifest.rule,
+            )
+            yield come_home(works, own_z, hands, creator_id=creator_id, artist_ids=artist_ids)
 
 
 @dataclass(frozen=True, eq=False)
 class Hands:
     """The creators of an index, each one hand.
 
-    entries: artist ids by creator id. rows: float32 (n_creators, dim + 1), in the same order. delta: the
-    threshold above which somebody is credited.
+    entries: artist ids by creator id. rows: float32 (n_rows, dim + 1), creator after creator in the same
+    order; firsts: int (n_creators,), where each one's begin. delta: the threshold above which somebody is
+    credited.
     """
 
     entries: Mapping[str, tuple[str, ...]]
     rows: NDArray[np.float32]
+    firsts: NDArray[np.intp]
     delta: float
 
     @classmethod
     def of_index(cls, index: StyleIndex) -> Hands:
+        import numpy as np
+
         entries: dict[str, list[str]] = {}
-        row_of: dict[str, int] = {}
-        for row, artist_id in enumerate(index.artist_ids):
+        rows_of: dict[str, NDArray[np.float32]] = {}
+        for position, artist_id in enumerate(index.artist_ids):
             creator_id = index.creator_of(artist_id)
             entries.setdefault(creator_id, []).append(artist_id)
-            row_of.setdefault(creator_id, row)
+            if creator_id not in rows_of:
+                rows_of[creator_id] = index.rows[index.owners == position]
         order = sorted(entries)
-        rows = index.rows[[row_of[creator_id] for creator_id in order]] if order else index.rows
-        return cls({creator_id: tuple(entries[creator_id]) for creator_id in order}, rows, index.delta)
+        rows = np.concatenate([index.rows[:0], *(rows_of[creator_id] for creator_id in order)])
+        firsts = np.cumsum([0, *(len(rows_of[creator_id]) for creator_id in order)])[:-1]
+        named = {creator_id: tuple(entries[creator_id]) for creator_id in order}
+        return cls(named, rows, firsts, index.delta)
+
+    def rows_of(self, creator_id: str) -> NDArray[np.float32]:
+        """float32 (n_centroids, dim + 1)."""
+        position = self.position[creator_id]
+        last = self.firsts[position + 1] if position + 1 < len(self.firsts) else len(self.rows)
+        return self.rows[self.firsts[position] : last]
+
+    def affinities(self, works: NDArray[np.float32]) -> NDArray[np.float64]:
+        """float64 (n_works, n_creators): to the nearest centroid of each. works: unit rows in style space."""
+        import numpy as np
+
+        if not len(self.firsts):
+            return np.empty((len(works), 0))
+        z = (works @ self.rows[:, :-1].T).astype(np.float64) + self.rows[:, -1]
+        best: NDArray[np.float64] = np.maximum.reduceat(z, self.firsts, axis=1)
+        return best
 
     @cached_property
     def creator_ids(self) -> tuple[str, ...]:
@@ -165,16 +197,20 @@ class Hands:
 
 
 def come_home(
-    works: NDArray[np.float32], h: float, hands: Hands, *, creator_id: str, artist_ids: Sequence[str]
+    works: NDArray[np.float32],
+    own_z: NDArray[np.float64],
+    hands: Hands,
+    *,
+    creator_id: str,
+    artist_ids: Sequence[str],
 ) -> Homecoming:
     """Judge one creator's works against everybody else. The creator may be none of ``hands``: a newcomer.
 
-    works: float32 (n_works, dim), unit rows in style space, two or more. h: the creator's offset.
+    works: float32 (n_works, dim), unit rows in style space, two or more; own_z: ``own_affinities`` of them.
     """
     import numpy as np
 
-    own_z = left_out_affinity(works.astype(np.float64), h)
-    z = (works @ hands.rows[:, :-1].T).astype(np.float64) + hands.rows[:, -1]
+    z = hands.affinities(works)
     if creator_id in hands.position:
         z[:, hands.position[creator_id]] = -np.inf
     nearer = z >= own_z[:, None]
@@ -210,16 +246,6 @@ def pooled_works(index: StyleIndex, artist_ids: Sequence[str]) -> NDArray[np.flo
         for sha256, work in zip(stored.sha256s, stored.works, strict=True):
             pool.setdefault(sha256, work)
     return np.stack([pool[sha256] for sha256 in sorted(pool)])
-
-
-def left_out_affinity(works: NDArray[np.float64], h: float) -> NDArray[np.float64]:
-    """``z`` of each work to the centroid of the others: float64 (n_works,). works: unit rows, two or more."""
-    import numpy as np
-
-    others = works.sum(axis=0) - works
-    length = np.maximum(np.linalg.norm(others, axis=1), SHORTEST)
-    z: NDArray[np.float64] = (works * others).sum(axis=1) / length - h
-    return z
 
 
 def distinctiveness(index: StyleIndex, homes: Iterable[Homecoming]) -> list[Distinctiveness]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fairbrush.style.space import StyleSpace
+    from fairbrush.style.strangers import Strangers
 
 # How far a float32 inner product of unit rows may lie from the float64 one: n * 2^-24 * |x| |y| for
 # dims up to a few thousand, with room. TensorFloat-32 would break it, and is switched off.
@@ -223,6 +224,11 @@ class StyleIndex:
     @cached_property
     def _scale(self) -> PanelScale:
         return VersionFiles(self.folder, self.manifest.space_id).read_scale(self.manifest)
+
+    @cached_property
+    def strangers(self) -> Strangers:
+        """The panel that offsets and threshold were measured on. Raises IndexDamagedError."""
+        return VersionFiles(self.folder, self.manifest.space_id).read_strangers(self.manifest)
 
     @cached_property
     def own_similarities(self) -> NDArray[np.float64]:

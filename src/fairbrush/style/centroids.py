@@ -63,6 +63,18 @@ def fit_style(
     return FittedStyle(centroids, h, float(np.median(own)) if known else None)
 
 
+def own_affinities(
+    works: NDArray[np.float64], strangers: Strangers, *, count: int, h: float, rule: OffsetRule
+) -> NDArray[np.float64]:
+    """float64 (n_works,): each work's affinity to its artist without it, as ``fit_style`` judges it.
+
+    count and h: of the fitted style; works: unit rows sorted by hash, two or more.
+    """
+    if count == 1:
+        return _without_each(works) - h
+    return _left_out_affinities(works, strangers, count, rule)
+
+
 def fit_centroids(works: NDArray[np.float64], count: int = 1) -> NDArray[np.float32]:
     """``count`` unit rows: spherical k-means (Dhillon & Modha 2001, doi:10.1023/A:1007612920971), each moved
     half-way to the artist's mean direction, since a few works place a period badly. One is the mean itself.
