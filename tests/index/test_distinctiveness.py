@@ -21,6 +21,7 @@ from fairbrush.index.distinctiveness import (
     judge,
 )
 from fairbrush.index.search import StyleIndex, open_index
+from fairbrush.style.centroids import own_affinities
 
 
 def opened(world: World, folder: Path, artists: list[ArtistWorks] | None = None) -> StyleIndex:
@@ -66,7 +67,7 @@ def test_it_is_what_a_plain_loop_over_works_and_creators_gives(tmp_path: Path) -
 
 
 def test_a_perfect_copy_is_one_look_alike_and_two_copies_are_two(tmp_path: Path) -> None:
-    world = make_world(artists=5, seed=5)
+    world = make_world(artists=5, seed=5, panel=240)
     original = world.artist("artist-0000")
     clone = copy_of(original, "clone", "creator-clone")
     index = opened(world, tmp_path / "one", [*world.artists, clone])
@@ -89,7 +90,7 @@ def test_a_perfect_copy_is_one_look_alike_and_two_copies_are_two(tmp_path: Path)
 
 
 def test_entries_of_one_creator_are_one_hand_and_no_look_alikes(tmp_path: Path) -> None:
-    world = make_world(artists=5, seed=5)
+    world = make_world(artists=5, seed=5, panel=240)
     original = world.artist("artist-0000")
     pen_name = copy_of(original, "pen-name", original.creator_id)
     index = opened(world, tmp_path, [*world.artists, pen_name])
@@ -119,14 +120,16 @@ def test_one_artist_alone_has_no_rival(tmp_path: Path) -> None:
 
 
 def test_a_newcomer_is_judged_as_if_indexed(tmp_path: Path) -> None:
-    world = make_world(artists=5, seed=5)
+    world = make_world(artists=5, seed=5, panel=240)
     clone = copy_of(world.artist("artist-0000"), "clone", "creator-clone", noise=0.05)
     whole = opened(world, tmp_path / "with", [*world.artists, clone])
     [indexed] = [one for one in homecomings(whole) if one.creator_id == "creator-clone"]
     works = whole.stored_works("clone").works
     h = -float(whole.rows[whole.artist_ids.index("clone"), -1])
+    wide, rule = works.astype(np.float64), whole.manifest.rule
+    own_z = own_affinities(wide, whole.strangers, count=1, h=h, rule=rule)
     before = Hands.of_index(opened(world, tmp_path / "without"))
-    newcomer = come_home(works, h, before, creator_id="creator-clone", artist_ids=["clone"])
+    newcomer = come_home(works, own_z, before, creator_id="creator-clone", artist_ids=["clone"])
     assert newcomer.as_near == indexed.as_near
     assert newcomer.taken_for("creator-0000") == indexed.taken_for("creator-0000") == Share(6, 6)
     assert newcomer.own_z.tolist() == indexed.own_z.tolist()
