@@ -16,18 +16,11 @@ from fake_records import create_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairbrush.attribution import (
-    EncoderFacts,
-    ImageFacts,
-    _candidates,
-    attribute_vector,
-    explain,
-    recompute,
-    to_json,
-    to_record,
-)
+from fairbrush.attribution import EncoderFacts, ImageFacts, _candidates, attribute_vector
+from fairbrush.documents import recompute, to_json, to_record
 from fairbrush.domain import Artist, Consent, Evidence, Hint, HintSource, Hit, Value
 from fairbrush.errors import AttributionError, GameError, PolicyError
+from fairbrush.explaining import explain
 from fairbrush.game.shares import E12
 from fairbrush.ledger.canonical import parse_canonical
 from fairbrush.ledger.policy import Policy

@@ -1,40 +1,31 @@
 """From one image's vector to an Attribution: where index, eligibility, game and policy meet.
 
-Enters: the vector, an index, who may be credited, the policy. Leaves: a frozen ``Attribution``, its JSON
-(docs/attribution-schema.md) and its ``Record``. The one rule: only an artist whom eligibility lets be
-credited now is a player, whatever the index says.
+Enters: the vector, an index, who may be credited, the policy. Leaves: a frozen ``Attribution``. The one rule:
+only an artist whom eligibility lets be credited now is a player, whatever the index says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import chain, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fairbrush.domain import Artist, Evidence, Hint, Hit, Value
 from fairbrush.errors import AttributionError
-from fairbrush.game.shares import Certificate, Split
+from fairbrush.game.shares import Certificate
 from fairbrush.ledger.canonical import canonical_digest, decimal_text
 from fairbrush.ledger.policy import Policy
-from fairbrush.ledger.records import Record
 from fairbrush.playing import (
     CANDIDATES,
     GameInputs,
     Played,
     Player,
-    coalition_worths,
     entry_threshold,
     facet_inputs,
-    from_text,
-    hit_text,
     mix_inputs,
     nearest_inputs,
     play,
-    to_text,
-    veto_part,
 )
 from fairbrush.uncertainty import MOST_CONTENDERS, Confidence, Contender, Uncertainty, bootstrap, confidence
 
@@ -44,8 +35,6 @@ if TYPE_CHECKING:
 
     from fairbrush.style.centroids import ArtistStyle
 
-JSON_SCHEMA = "fairbrush.attribution/1"
-RECORD_SCHEMA = "fairbrush.record/1"
 ALGORITHM = "2"  # part of every attribution_id: raise it when the same inputs would give other shares
 RECOGNISED = 1.0  # G: all of the style, until a calibration measures it
 FIRST_K = CANDIDATES  # artists asked of the index; doubled until nobody who may play is missing
@@ -183,28 +172,6 @@ class Attribution:
         return canonical_digest(self.identity)
 
 
-@dataclass(frozen=True)
-class CoalitionWorth:
-    """What some artists explain together, as a part of all the image's style."""
-
-    artist_ids: tuple[str, ...]
-    explained: float
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why the shares are what they are. ``offsets``: h = similarity - z of each player, best first;
-    ``entry``: above which an artist may share in an image that somebody is above ``delta`` for."""
-
-    players: tuple[Hit, ...]
-    offsets: tuple[float, ...]
-    delta: float
-    entry: float
-    runner_up: Hit | None
-    coalitions: tuple[CoalitionWorth, ...]
-    model_veto_share: float
-
-
 def attribute_vector(
     image: ImageFacts,
     vector: NDArray[np.float32],
@@ -242,7 +209,7 @@ def attribute_vector(
         candidates = _near_in_a_facet(facets, index, allowed, eligibility, candidates)
     game = _inputs(value, candidates, facets, index, policy, eligible_count=len(allowed))
     played = play(game, policy)
-    order = _by_share(game, played)
+    order = by_share(game, played)
     playing = {player.hit.artist_id for player in game.players}
     identity = {
         "image_sha256": image.sha256,
@@ -275,8 +242,14 @@ def attribute_vector(
         unattributed=played.split.unattributed,
         unattributed_e12=played.split.unattributed_e12,
         artists=tuple(
-            _artist_share(game, played, position, found, policy, eligibility)(
-                _evidence(facets[0], index, game.players[position].hit, rank)
+            _artist_share(
+                game,
+                played,
+                position,
+                found,
+                policy,
+                eligibility.artists[game.players[position].hit.artist_id],
+                _evidence(facets[0], index, game.players[position].hit, rank),
             )
             for rank, position in enumerate(order)
         ),
@@ -302,28 +275,6 @@ def attribute_vector(
     )
 
 
-def explain(attribution: Attribution) -> Explanation:
-    """The figures behind one answer, from its stored inputs alone."""
-    game = attribution.game
-    best = range(min(EXPLAINED_ARTISTS, len(game.players)))
-    coalitions = list(chain.from_iterable(combinations(best, size) for size in range(1, len(best) + 1)))
-    worths = coalition_worths(game, coalitions)
-    content = float(attribution.policy.content)
-    hits = tuple(player.hit for player in game.players)
-    return Explanation(
-        players=hits,
-        offsets=tuple(hit.similarity - hit.z for hit in hits),
-        delta=game.delta,
-        entry=game.entry,
-        runner_up=attribution.runner_up,
-        coalitions=tuple(
-            CoalitionWorth(tuple(hits[position].artist_id for position in coalition), worth)
-            for coalition, worth in zip(coalitions, worths, strict=True)
-        ),
-        model_veto_share=content + (1 - content) * veto_part(game),
-    )
-
-
 def detectability_floor(index: StyleIndex) -> float:
     """The part of an image below which the median artist is usually not seen beside another: in [0, 1].
 
@@ -339,115 +290,6 @@ def detectability_floor(index: StyleIndex) -> float:
     needed = (own[:, 1] + entry_threshold(index.delta)) / np.maximum(own[:, 0], 1e-9)
     ratio = np.where(own[:, 0] > 0.0, np.clip(needed, 0.0, 1.0), 1.0)
     return float(np.median(ratio / (ratio + np.sqrt(1.0 - ratio**2))))
-
-
-def to_json(attribution: Attribution) -> dict[str, Any]:
-    """The schema ``fairbrush.attribution/1``, ready for ``json.dumps``."""
-    identity = attribution.identity
-    path = attribution.image.path
-    return {
-        "schema": JSON_SCHEMA,
-        "attribution_id": attribution.attribution_id,
-        "image": {"path": None if path is None else str(path), "sha256": attribution.image.sha256},
-        "model": identity["model_id"],
-        "model_share": attribution.model_share,
-        "model_share_e12": attribution.model_share_e12,
-        "unattributed": attribution.unattributed,
-        "unattributed_e12": attribution.unattributed_e12,
-        "artists": [_artist_json(share) for share in attribution.artists],
-        "value_function": identity["value_function"],
-        "b": float(attribution.policy.b),
-        "w": float(attribution.policy.w),
-        "policy_digest": identity["policy_digest"],
-        "encoder": {
-            "id": attribution.encoder.encoder_id,
-            "variant": attribution.encoder.variant,
-            "device": attribution.encoder.device,
-        },
-        "index_version": attribution.index_version,
-        "index_manifest_digest": identity["index_manifest_digest"],
-        "eligibility_digest": identity["eligibility_digest"],
-        "calibration_id": identity["calibration_id"],
-        "certificate": {
-            "kind": attribution.certificate.kind,
-            "exact": attribution.certificate.exact,
-            "bound": attribution.certificate.bound,
-        },
-        "hint": _hint_json(attribution),
-        "confidence": attribution.confidence and str(attribution.confidence),
-        "steadiness": attribution.steadiness,
-        "unattributed_interval": _bounds(attribution.unattributed_interval),
-        "detectability_floor": attribution.floor,
-        "reason": attribution.reason,
-    }
-
-
-def to_record(attribution: Attribution, *, now: datetime) -> Record:
-    """What is written down: no name, path or wording in the body, and the game's inputs to the last bit."""
-    path = attribution.image.path
-    body = {
-        "schema": RECORD_SCHEMA,
-        "identity": attribution.identity,
-        "space_id": attribution.space_id,
-        "policy": {
-            "b": attribution.policy.b,
-            "w": attribution.policy.w,
-            "model": attribution.policy.model,
-        },
-        "game": to_text(attribution.game),
-        "model_share_e12": attribution.model_share_e12,
-        "unattributed_e12": attribution.unattributed_e12,
-        "shares": [_share_text(share, rank) for rank, share in enumerate(attribution.artists, start=1)],
-        "certificate": {
-            "kind": attribution.certificate.kind,
-            "exact": attribution.certificate.exact,
-            "bound": decimal_text(attribution.certificate.bound),
-        },
-    }
-    about = {
-        "path": None if path is None else str(path),
-        "index_version": attribution.index_version,
-        "device": attribution.encoder.device,
-        "reason": attribution.reason,
-        "runner_up": None if attribution.runner_up is None else hit_text(attribution.runner_up),
-        "confidence": attribution.confidence and str(attribution.confidence),
-        "intervals": {
-            share.artist.artist_id: [decimal_text(bound) for bound in share.interval]
-            for share in attribution.artists
-            if share.interval is not None
-        },
-        "evidence": {
-            share.artist.artist_id: [
-                {"work_sha256": work.work_sha256, "similarity": decimal_text(work.similarity)}
-                for work in share.evidence
-            ]
-            for share in attribution.artists
-        },
-    }
-    return Record(body=body, about=about, recorded_at=now)
-
-
-def recompute(body: Mapping[str, Any]) -> Split:
-    """The shares of a record's body, bit for bit, from the inputs it carries; artists in its order.
-
-    Needs no index, vector or registry. Raises AttributionError for what this version does not know.
-    """
-    name, algorithm = body["identity"]["value_function"]["name"], body["identity"]["algorithm"]
-    if algorithm not in (ALGORITHM, "1") or name not in [*Value]:
-        raise AttributionError(
-            f"This fairbrush cannot recompute {name}, algorithm {algorithm}.",
-            next_step="Use the version that recorded it.",
-        )
-    told, policy = body["certificate"], body["policy"]
-    certificate = Certificate(told["kind"], told["exact"], float(told["bound"]))
-    game = from_text(Value(name), body["game"], certificate)
-    played = play(game, Policy(b=policy["b"], w=policy["w"], model=policy["model"]))
-    order = _by_share(game, played)
-    return replace(
-        played.split,
-        artists=tuple(played.split.artists[position] for position in order),
-        artists_e12=tuple(played.split.artists_e12[position] for position in order),
-    )
 
 
 def _check_encoder(encoder: EncoderFacts, index: StyleIndex) -> None:
@@ -548,7 +390,7 @@ def _inputs(
     entry = entry_threshold(index.delta)
     entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry])
     query = index.styled(facets[0])
-    centroids = [_nearest_centroid(query, index, player.hit.artist_id)[1] for player in entering]
+    centroids = [nearest_centroid(query, index, player.hit.artist_id)[1] for player in entering]
     return mix_inputs(
         value,
         entering,
@@ -566,7 +408,7 @@ def _of_nearest_creators(candidates: Sequence[Player]) -> list[Player]:
     return [player for player in candidates if player.creator_id in nearest]
 
 
-def _nearest_centroid(
+def nearest_centroid(
     query: NDArray[np.float64], index: StyleIndex, artist_id: str
 ) -> tuple[int, NDArray[np.float64]]:
     """Which of an artist's centroids is nearest to an image, and that centroid."""
@@ -575,7 +417,7 @@ def _nearest_centroid(
     return position, centroids[position]
 
 
-def _by_share(game: GameInputs, played: Played) -> list[int]:
+def by_share(game: GameInputs, played: Played) -> list[int]:
     """Positions of the players, largest share first, ties by id."""
     return sorted(
         range(len(game.players)),
@@ -595,9 +437,7 @@ def _uncertainty(
     """Of the creators who play, and of the next ones, who might have."""
     import numpy as np
 
-    paid: dict[str, float] = {}
-    for player, phi in zip(game.players, played.phi, strict=True):
-        paid[player.creator_id] = paid.get(player.creator_id, 0.0) + max(0.0, phi)
+    paid = _paid_by_creator(game, played)
     first: dict[str, Hit] = {}
     for player in [*game.players, *candidates]:
         first.setdefault(player.creator_id, player.hit)
@@ -608,7 +448,7 @@ def _uncertainty(
             creator_id,
             first[creator_id].similarity,
             first[creator_id].similarity - first[creator_id].z,
-            _nearest_centroid(query[0], index, first[creator_id].artist_id)[0],
+            nearest_centroid(query[0], index, first[creator_id].artist_id)[0],
             index.style_of(first[creator_id].artist_id),
         )
         for creator_id in chosen
@@ -630,22 +470,19 @@ def _artist_share(
     position: int,
     found: Uncertainty | None,
     policy: Policy,
-    eligibility: Eligibility,
-) -> Callable[[tuple[Evidence, ...]], ArtistShare]:
+    artist: Artist,
+    evidence: tuple[Evidence, ...],
+) -> ArtistShare:
     player = game.players[position]
     interval = None
     if found is not None:
         # a creator's entries keep their proportions in every replicate
-        own = sum(
-            max(0.0, phi)
-            for other, phi in zip(game.players, played.phi, strict=True)
-            if other.creator_id == player.creator_id
-        )
+        own = _paid_by_creator(game, played)[player.creator_id]
         part = max(0.0, played.phi[position]) / own if own else 0.0
         artists = float(policy.to_artists * (1 - policy.content)) * game.recognised
         interval = _scaled(found.parts[player.creator_id], part * artists)
-    return lambda evidence: ArtistShare(
-        artist=eligibility.artists[player.hit.artist_id],
+    return ArtistShare(
+        artist=artist,
         share=played.split.artists[position],
         share_e12=played.split.artists_e12[position],
         phi=played.phi[position],
@@ -654,6 +491,13 @@ def _artist_share(
         evidence=evidence,
         interval=interval,
     )
+
+
+def _paid_by_creator(game: GameInputs, played: Played) -> dict[str, float]:
+    paid: dict[str, float] = {}
+    for player, phi in zip(game.players, played.phi, strict=True):
+        paid[player.creator_id] = paid.get(player.creator_id, 0.0) + max(0.0, phi)
+    return paid
 
 
 def _scaled(bounds: tuple[float, float], factor: float) -> tuple[float, float]:
@@ -668,9 +512,7 @@ def _confidence(
     if found is None:
         assert not asked, "an answer that credits somebody has replicates"
         return None
-    paid: dict[str, float] = {}
-    for player, phi in zip(game.players, played.phi, strict=True):
-        paid[player.creator_id] = paid.get(player.creator_id, 0.0) + max(0.0, phi)
+    paid = _paid_by_creator(game, played)
     return confidence(found.steadiness, max(paid.values()) / sum(paid.values()))
 
 
@@ -699,57 +541,3 @@ def _reason(hits: Sequence[Hit], game: GameInputs, model_id: str) -> str | None:
         f"No artist is near enough: the nearest has affinity {hits[0].z:.3f}, the threshold is"
         f" {game.delta:.3f}. All of the style stays unattributed."
     )
-
-
-def _hint_json(attribution: Attribution) -> dict[str, Any] | None:
-    if attribution.hint is None or not attribution.hinted:
-        return None
-    return {
-        "source": str(attribution.hint.source),
-        "artists": [
-            {
-                "artist": named.artist.name,
-                "artist_id": named.artist.artist_id,
-                "similarity": named.similarity,
-                "z": named.z,
-                "near": named.is_near,
-                "credited": named.is_credited,
-            }
-            for named in attribution.hinted
-        ],
-    }
-
-
-def _bounds(interval: tuple[float, float] | None) -> list[float] | None:
-    return None if interval is None else list(interval)
-
-
-def _artist_json(share: ArtistShare) -> dict[str, Any]:
-    return {
-        "artist": share.artist.name,
-        "artist_id": share.artist.artist_id,
-        "creator_id": share.artist.creator_id,
-        "payee_id": share.artist.payee_id,
-        "share": share.share,
-        "share_e12": share.share_e12,
-        "phi": share.phi,
-        "similarity": share.similarity,
-        "z": share.z,
-        "interval": _bounds(share.interval),
-        "evidence": [
-            {"work_sha256": work.work_sha256, "similarity": work.similarity} for work in share.evidence
-        ],
-    }
-
-
-def _share_text(share: ArtistShare, rank: int) -> dict[str, Any]:
-    return {
-        "artist_id": share.artist.artist_id,
-        "creator_id": share.artist.creator_id,
-        "payee_id": share.artist.payee_id,
-        "share_e12": share.share_e12,
-        "phi": decimal_text(share.phi),
-        "similarity": decimal_text(share.similarity),
-        "z": decimal_text(share.z),
-        "rank": rank,
-    }

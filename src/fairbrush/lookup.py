@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from fairbrush.attribution import Attribution, EncoderFacts, ImageFacts, attribute_vector, to_record
+from fairbrush.attribution import Attribution, EncoderFacts, ImageFacts, attribute_vector
 from fairbrush.config import Settings
 from fairbrush.corpus.eligibility import read_eligibility
 from fairbrush.corpus.generation.automatic1111 import parse_parameters
@@ -24,7 +24,8 @@ from fairbrush.corpus.generation.facts import GenerationMetadata
 from fairbrush.corpus.generation.read import read_generation
 from fairbrush.corpus.hints import NameFinder
 from fairbrush.corpus.images import hash_file, image_limits, read_file
-from fairbrush.domain import EmbedStatus, Hint, HintSource
+from fairbrush.documents import to_record
+from fairbrush.domain import Artist, EmbedStatus, Hint, HintSource, Value
 from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.embedding.session import EmbeddingSession
 from fairbrush.errors import (
@@ -35,8 +36,10 @@ from fairbrush.errors import (
     ImageRefusedError,
     IndexMissingError,
     IndexUnusableError,
+    RegistryError,
     VectorRefusedError,
 )
+from fairbrush.explaining import Why, why
 from fairbrush.index.search import StyleIndex, open_index
 from fairbrush.ledger.policy import read_policy
 from fairbrush.ledger.records import write_pending
@@ -89,8 +92,11 @@ class Lookup:
         record: bool = True,
         prompt: str | None = None,
         metadata: bool = True,
+        value: Value | None = None,
+        intervals: bool = True,
     ) -> None:
         """``prompt``: of every image asked about; None: what its file says, unless not ``metadata``.
+        ``value``: the policy's where None.
 
         Raises WorkspaceError, PolicyError, IndexUnusableError, EligibilityError, RegistryError.
         """
@@ -99,6 +105,8 @@ class Lookup:
         self.model = model or self.policy.model
         self._settings = settings
         self._record = record
+        self._value = value or Value(self.policy.value)
+        self._intervals = intervals
         # a whole block of parameters may have been pasted, the negative prompt in it
         self._prompt = None if prompt is None else parse_parameters(prompt).prompt or ""
         self._reads_metadata = metadata and prompt is None
@@ -162,10 +170,40 @@ class Lookup:
                 policy=self.policy,
                 model_id=self.model,
                 hint=self._hint(embedded.generation),
+                value=self._value,
+                intervals=self._intervals,
             )
         except VectorRefusedError as refused:
             return Answer(path, None, "no direction", refused.message)
         return Answer(path, attribution)
+
+    def artist_named(self, name_or_id: str) -> Artist:
+        """By id, name or alias, whoever may be credited or not. Raises RegistryError."""
+        wanted = name_or_id.casefold()
+        found = [
+            artist_id
+            for artist_id, names in self.eligibility.names.items()
+            if artist_id == name_or_id or wanted in {name.casefold() for name in names}
+        ]
+        if len(found) != 1:
+            raise RegistryError(
+                f"{len(found) or 'No'} artists are called {name_or_id!r}.",
+                next_step="Name one by id: fairbrush artist list",
+            )
+        return self.eligibility.artists[found[0]]
+
+    def why(self, attribution: Attribution, artist: Artist) -> Why:
+        """Why an artist is, or is not, credited in an answer of this look-up.
+
+        Raises AttributionError where the image's vector was dropped meanwhile.
+        """
+        sha256 = attribution.image.sha256
+        vector = self._stored([sha256]).get(sha256)
+        if vector is None:
+            raise AttributionError(
+                f"The vector of {attribution.image.path} was just dropped.", next_step="Ask again."
+            )
+        return why(attribution, artist, vector, index=self.index, eligibility=self.eligibility)
 
     def _hint(self, generation: _Generation) -> Hint | None:
         """Whom the prompt names; None where there is none."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fairbrush.cli.explanation import explained, explanation, why_json, why_lines
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -28,7 +30,7 @@ from fairbrush.cli.output import (
     write_answer,
 )
 from fairbrush.cli.registry import say_drained, workspace_settings
-from fairbrush.domain import HintSource
+from fairbrush.domain import Artist, Value
 from fairbrush.errors import (
     ConfigError,
     DatabaseBusyError,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 SCHEMA = "fairbrush.attributions/1"
 FAILURE_SCHEMA = "fairbrush.failure/1"
 STREAM = Path("-")
-COLUMNS = ("image", "to", "id", "share", "similarity", "z", "attribution_id")
+COLUMNS = ("image", "to", "id", "share", "low", "high", "similarity", "z", "attribution_id")
 
 
 def attribute(
@@ -67,10 +69,21 @@ def attribute(
     no_metadata: Annotated[
         bool, typer.Option("--no-metadata", help="Do not read the prompt in the images' files.")
     ] = False,
+    value: Annotated[
+        Value | None,
+        typer.Option(help="How style is shared out.  [default: the policy's, blend]", show_default=False),
+    ] = None,
+    no_intervals: Annotated[
+        bool, typer.Option("--no-intervals", help="Leave out the intervals and the word for how sure it is.")
+    ] = False,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Show similarities, threshold, coalition values, runner-up."),
+        typer.Option("--explain", help="Show similarities, thresholds, coalitions, evidence, runner-up."),
     ] = False,
+    why: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ARTIST", help="Say why this artist is, or is not, credited; may be repeated."),
+    ] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Answer, and write no record.")] = False,
     named_format: FormatOption = None,
     json: JsonFlag = False,
@@ -82,16 +95,25 @@ def attribute(
     from fairbrush.lookup import Lookup
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    _refuse_combinations(images, format_, output, explain=explain)
+    _refuse_combinations(images, format_, output, explain=explain or bool(why))
     settings, workspace = workspace_settings(context)
-    opened = Lookup(settings, model=model, record=not no_record, prompt=prompt, metadata=not no_metadata)
+    opened = Lookup(
+        settings,
+        model=model,
+        record=not no_record,
+        prompt=prompt,
+        metadata=not no_metadata,
+        value=value,
+        intervals=not no_intervals,
+    )
     with opened as lookup:
+        detail = _Detail(lookup, explain=explain, why=[lookup.artist_named(name) for name in why or ()])
         if images == [STREAM]:
-            many, failed = False, _stream(lookup, explain=explain, record=not no_record)
+            many, failed = False, _stream(lookup, detail, record=not no_record)
         else:
             found = _find(images)
             many = len(found.images) > 1
-            failed = _answer_all(lookup, found, format_, output, explain=explain, record=not no_record)
+            failed = _answer_all(lookup, found, format_, output, detail, record=not no_record)
     if not no_record:
         _drain_if_due(workspace, many=many)
     if failed:
@@ -111,11 +133,45 @@ def _refuse_combinations(
             "- answers with one JSON object a line on stdout.", next_step="Leave out --format and --output."
         )
     if explain and format_ in (Format.CSV, Format.PARQUET):
-        raise ConfigError(f"--explain does not fit {format_}.", next_step="Use a table, --json or --nl.")
+        raise ConfigError(
+            f"--explain and --why do not fit {format_}.", next_step="Use a table, --json or --nl."
+        )
+
+
+@dataclass(frozen=True)
+class _Detail:
+    """What is told beside each answer."""
+
+    lookup: Lookup
+    explain: bool
+    why: Sequence[Artist]
+
+    def document(self, attribution: Attribution) -> dict[str, Any]:
+        from fairbrush.documents import to_json
+
+        document = to_json(attribution)
+        if self.explain:
+            document["explain"] = explanation(attribution)
+        if self.why:
+            document["why"] = [why_json(self.lookup.why(attribution, artist)) for artist in self.why]
+        return document
+
+    def words(self, attribution: Attribution) -> str:
+        names = {artist.artist_id: artist.name for artist in self.lookup.eligibility.artists.values()}
+        text = explained(attribution, names) if self.explain else ""
+        if self.why:
+            text += why_lines(attribution, [self.lookup.why(attribution, artist) for artist in self.why])
+        return text
 
 
 def _answer_all(
-    lookup: Lookup, found: FoundImages, format_: Format, output: Path | None, *, explain: bool, record: bool
+    lookup: Lookup,
+    found: FoundImages,
+    format_: Format,
+    output: Path | None,
+    detail: _Detail,
+    *,
+    record: bool,
 ) -> int:
     """Answer every image; gives how many failed."""
     as_they_come = format_ is Format.NL and output is None
@@ -124,7 +180,7 @@ def _answer_all(
         for answer in lookup.attribute(found.images):
             answers.append(answer)
             if as_they_come and answer.attribution is not None:
-                write_answer(_line(_document(answer.attribution, explain=explain)), None)
+                write_answer(_line(detail.document(answer.attribution)), None)
     except (KeyboardInterrupt, FairbrushError):
         if answers and record:
             n_recorded = sum(answer.attribution is not None for answer in answers)
@@ -134,12 +190,12 @@ def _answer_all(
     failures += [_failure(answer) for answer in answers if answer.attribution is None]
     attributions = [answer.attribution for answer in answers if answer.attribution is not None]
     if format_ is Format.TABLE:
-        _answer_table(lookup, attributions, output, explain=explain)
+        _answer_table(attributions, output, detail)
     elif format_ is Format.NL and not as_they_come:
-        lines = [_line(_document(attribution, explain=explain)) for attribution in attributions]
+        lines = [_line(detail.document(attribution)) for attribution in attributions]
         write_answer("".join(lines), output)
     elif format_ is not Format.NL:
-        documents = [_document(attribution, explain=explain) for attribution in attributions]
+        documents = [detail.document(attribution) for attribution in attributions]
         document = {"schema": SCHEMA, "attributions": documents, "failures": failures}
         rows = [row for attribution in attributions for row in _rows(attribution)]
         emit(rows, format_, columns=COLUMNS, document=document, output=output)
@@ -148,20 +204,29 @@ def _answer_all(
     return len(failures)
 
 
-def _answer_table(
-    lookup: Lookup, attributions: Sequence[Attribution], output: Path | None, *, explain: bool
-) -> None:
+def _answer_table(attributions: Sequence[Attribution], output: Path | None, detail: _Detail) -> None:
     rows = [row for attribution in attributions for row in _rows(attribution)]
     if not rows:
         return
-    text = table([{name: row[name] for name in COLUMNS[:-1] if name != "id"} for row in rows])
-    if explain:
-        names = {artist.artist_id: artist.name for artist in lookup.eligibility.artists.values()}
-        text += "".join(_explained(attribution, names) for attribution in attributions)
+    shown = [name for name in COLUMNS if name not in ("id", "attribution_id")]
+    text = table([{name: row[name] for name in shown} for row in rows])
+    sure = [_how_sure(attribution) for attribution in attributions if attribution.confidence]
+    if sure:
+        text += "\n" + "".join(printable(line) + "\n" for line in sure)
+    text += "".join(detail.words(attribution) for attribution in attributions)
     write_answer(text, output)
     for attribution in attributions:
         if attribution.reason:
             say(f"{attribution.image.path}: {attribution.reason}")
+
+
+def _how_sure(attribution: Attribution) -> str:
+    line = f"{attribution.image.path}: {attribution.confidence}"
+    if attribution.steadiness is None:
+        return line
+    return (
+        f"{line}; other works of these artists would name the same one first in {attribution.steadiness:.0%}"
+    )
 
 
 def _find(images: Sequence[Path]) -> FoundImages:
@@ -181,7 +246,7 @@ def _find(images: Sequence[Path]) -> FoundImages:
     return found
 
 
-def _stream(lookup: Lookup, *, explain: bool, record: bool) -> int:
+def _stream(lookup: Lookup, detail: _Detail, *, record: bool) -> int:
     """One JSON answer a line for each path on stdin, failures too, from this one warm process.
 
     Gives how many failed. Ends with stdin, or when nobody reads the answers any more.
@@ -198,7 +263,7 @@ def _stream(lookup: Lookup, *, explain: bool, record: bool) -> int:
                 failed += 1
                 document = {"schema": FAILURE_SCHEMA, **_failure(answer)}
             else:
-                document = _document(answer.attribution, explain=explain)
+                document = detail.document(answer.attribution)
             if not write_answer(_line(document), None):
                 return failed
         since_drain += 1
@@ -235,93 +300,25 @@ def _drain_if_due(workspace: Path, *, many: bool) -> None:
     say_drained(drained)
 
 
-def _document(attribution: Attribution, *, explain: bool) -> dict[str, Any]:
-    from fairbrush.attribution import to_json
-
-    document = to_json(attribution)
-    if explain:
-        document["explain"] = _explanation(attribution)
-    return document
-
-
 def _rows(attribution: Attribution) -> Iterator[Row]:
     """One row for each who is paid a part, the model first, what is unattributed last."""
     image, key = str(attribution.image.path), attribution.attribution_id
-    empty = {"similarity": None, "z": None, "attribution_id": key}
+    empty = {"low": None, "high": None, "similarity": None, "z": None, "attribution_id": key}
     model = str(attribution.identity["model_id"])
     yield {"image": image, "to": f"model {model}", "id": model, "share": attribution.model_share, **empty}
     for one in attribution.artists:
+        low, high = one.interval or (None, None)
         yield {
             "image": image,
             "to": one.artist.name,
             "id": one.artist.artist_id,
             "share": one.share,
+            "low": low,
+            "high": high,
             "similarity": one.similarity,
             "z": one.z,
             "attribution_id": key,
         }
-    yield {"image": image, "to": "(unattributed)", "id": None, "share": attribution.unattributed, **empty}
-
-
-def _explanation(attribution: Attribution) -> dict[str, Any]:
-    from fairbrush.attribution import explain
-
-    found = explain(attribution)
-    return {
-        "delta": found.delta,
-        "players": [
-            {"artist_id": hit.artist_id, "similarity": hit.similarity, "h": offset, "z": hit.z}
-            for hit, offset in zip(found.players, found.offsets, strict=True)
-        ],
-        "runner_up": found.runner_up and {"artist_id": found.runner_up.artist_id, "z": found.runner_up.z},
-        "coalitions": [
-            {"artist_ids": list(one.artist_ids), "explained": one.explained} for one in found.coalitions
-        ],
-        "model_veto_share": found.model_veto_share,
-        "hint": attribution.hint
-        and {
-            "source": str(attribution.hint.source),
-            "artist_ids": list(attribution.hint.artist_ids),
-            "problem": attribution.hint.problem,
-        },
-    }
-
-
-def _explained(attribution: Attribution, names: Mapping[str, str]) -> str:
-    """The explanation in words, below the table. ``names`` by artist id, of who may be credited now."""
-    from fairbrush.attribution import explain
-
-    known = {**names, **{one.artist.artist_id: one.artist.name for one in attribution.artists}}
-    found = explain(attribution)
-    lines = [f"{attribution.image.path}: only an affinity z above {found.delta:.4f} is credited"]
-    lines += [
-        f"  {known[hit.artist_id]}: similarity {hit.similarity:.4f} - h {offset:.4f} = z {hit.z:.4f}"
-        for hit, offset in zip(found.players, found.offsets, strict=True)
-    ]
-    if found.runner_up:
-        name = known.get(found.runner_up.artist_id, found.runner_up.artist_id)
-        lines.append(f"  runner-up, not credited: {name}, z {found.runner_up.z:.4f}")
-    lines += [
-        f"  {' + '.join(known[key] for key in one.artist_ids)} explain {one.explained:.3f} of the style"
-        for one in found.coalitions
-    ]
-    lines.append(f"  if the model could veto, it would take {found.model_veto_share:.3f}; never paid so")
-    lines += _hinted_lines(attribution, found.delta)
-    return "\n" + "".join(printable(line) + "\n" for line in lines)
-
-
-def _hinted_lines(attribution: Attribution, delta: float) -> list[str]:
-    """Whom the prompt names, and how near each is."""
-    hint = attribution.hint
-    if hint is None:
-        return []
-    where = "the prompt" if hint.source is HintSource.PROMPT else "the file's prompt"
-    if hint.problem:
-        return [f"  the file's prompt was not read: {hint.problem}"]
-    if not attribution.hinted:
-        return [f"  {where} names no artist who may be credited"]
-    return [
-        f"  named in {where}{'' if one.is_near else ', not near enough'}: {one.artist.name}, z {one.z:.4f}"
-        + ("" if one.is_near else f", threshold {delta:.4f}")
-        for one in attribution.hinted
-    ]
+    low, high = attribution.unattributed_interval or (None, None)
+    last = {**empty, "low": low, "high": high}
+    yield {"image": image, "to": "(unattributed)", "id": None, "share": attribution.unattributed, **last}

@@ -226,8 +226,8 @@ def _row(answer: DemoAnswer) -> dict[str, Any]:
 
 
 def _document(report: DemoReport) -> dict[str, Any]:
-    from fairbrush.attribution import to_json
     from fairbrush.demo import LEFT_OUT, QueryKind, next_commands
+    from fairbrush.documents import to_json
 
     def tally(kind: QueryKind) -> dict[str, int]:
         found = report.tally(kind)

@@ -32,7 +32,7 @@ FEWEST_HANDS = 5
 class Strangers:
     """rows: float32 (n, dim), not quite of unit length; hands: int32 (n,), whose each is, 0 to n_hands - 1.
 
-    A row times a centroid is the cosine that the work would have in a space fitted without its fold.
+    A row times a centroid is, closely, the cosine the work would have in a space fitted without its fold.
     """
 
     rows: NDArray[np.float32]
@@ -66,7 +66,9 @@ def cross_fit(
 
     With a fold's own space ``x -> W_f (x - m_f)``, a centroid c of ``space`` (``W``) lies there at
     ``W_f W^-1 c``, but for the shift of the mean; so the work's row, moved by ``(W_f W^-1)^T``, is compared
-    with c itself. Raises StyleSpaceError where there are too few hands.
+    with c itself. That is a cosine but for the length of ``W_f W^-1 c``, which differs more between folds
+    than between centroids (.98 to 1.16 and .003 on the bundled panel): a fold is divided by its mean over the
+    other hands' means. Raises StyleSpaceError where there are too few hands.
 
     Cross-fitting: Chernozhukov et al. 2018, doi:10.1111/ectj.12097.
     """
@@ -80,12 +82,17 @@ def cross_fit(
         )
     folds = Strangers(np.empty((len(codes), 0), np.float32), codes).folds
     back = np.linalg.inv(space.whitening)
+    styled = space.apply(vectors)
+    means = np.stack([styled[codes == code].mean(axis=0) for code in range(codes.max() + 1)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
     rows = np.empty(vectors.shape, np.float32)
     for fold in range(int(folds.max()) + 1):
         inside = folds == fold
         others = [hand for hand, is_inside in zip(hands, inside, strict=True) if not is_inside]
         apart = fit_style_space(vectors[~inside], others, shrinkage=shrinkage)
-        rows[inside] = apart.apply(vectors[inside]) @ (apart.whitening @ back)
+        between = apart.whitening @ back
+        length = np.linalg.norm(means[np.unique(codes[~inside])] @ between.T, axis=1).mean()
+        rows[inside] = apart.apply(vectors[inside]) @ between / length
     return Strangers(rows, codes)
 
 

@@ -1,0 +1,83 @@
+"""What one answer costs once the image is embedded: at n = 12, 200 and 1,789 artists, one thread.
+
+Enters: nothing; the artists are made up (``accuracy.synthetic``: 256 numbers, 20 works each), the index is
+real. Leaves: a Markdown table on stdout. Every value function without intervals, then ``blend`` with them.
+Images are half by one artist, half mixtures of two; medians and 95 % quantiles over them, after a warm-up.
+
+    python scripts/bench_attribution.py
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from fairbrush.accuracy import synthetic
+from fairbrush.accuracy.methods import Fairbrush, FittedFairbrush
+from fairbrush.accuracy.mixtures import mixed_vector
+from fairbrush.accuracy.synthetic import SyntheticWorld
+from fairbrush.accuracy.trials import Plan, SyntheticTrials
+from fairbrush.domain import Value
+
+SIZES = (12, 200, 1789)
+ASKED = [
+    (f"{value}, no intervals", {"value": value, "intervals": False})
+    for value in (Value.BLEND, Value.NEAREST, Value.RECONSTRUCTION)
+] + [("blend, with intervals", {"value": Value.BLEND, "intervals": True})]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=200)
+    args = parser.parse_args()
+    print("| artists | answer | median, ms | 95 % quantile, ms | credited |")
+    print("|--:|---|--:|--:|--:|")
+    with tempfile.TemporaryDirectory() as scratch:
+        for size in SIZES:
+            trials = SyntheticTrials(size, Plan(splits=1))
+            world = trials.worlds()[0]
+            references = trials.references(world)
+            images = some_images(world, size, args.images)
+            for name, options in ASKED:
+                method = Fairbrush(name, options, Path(scratch))
+                fitted = method.fit(references, world.background())
+                took, credited = timed(fitted, images)
+                print(
+                    f"| {size:,} | {name} | {np.median(took):.1f} | {np.quantile(took, 0.95):.1f} | {credited:.2f} |"
+                )
+
+
+def some_images(world: SyntheticWorld, size: int, count: int) -> np.ndarray:
+    styles = world.styles(synthetic.KNOWN, size)
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(size, size=(2, count))
+    works, others = world.works(styles[one], draw=7), world.works(styles[other], draw=8)
+    mixed = [mixed_vector(np.stack(pair), (0.6, 0.4)) for pair in zip(works[1::2], others[1::2], strict=True)]
+    return np.concatenate([works[::2], np.stack(mixed)])
+
+
+def timed(fitted: FittedFairbrush, images: np.ndarray) -> tuple[np.ndarray, float]:
+    """Milliseconds an image, and the fraction of images that credit somebody."""
+    fitted.shares(images[:20])
+    took, credited = [], 0
+    for image in images:
+        started = time.perf_counter()
+        [answer] = fitted.shares(image[None])
+        took.append(1000 * (time.perf_counter() - started))
+        credited += bool(answer.paid)
+    return np.array(took), credited / len(images)
+
+
+if __name__ == "__main__":
+    main()

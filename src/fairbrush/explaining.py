@@ -1,0 +1,144 @@
+"""Why an answer is what it is, and why somebody is not in it.
+
+Enters: an attribution; for a question about one artist, also the image's vector and the index. Leaves: the
+figures behind the shares, and the one reason that decided. The one rule: it computes nothing that the
+answer did not use, so it cannot tell another story.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain, combinations
+from typing import TYPE_CHECKING
+
+from fairbrush.attribution import Attribution, Eligibility, StyleIndex, nearest_centroid
+from fairbrush.domain import Artist, Evidence, Hit
+from fairbrush.game.selection import nonnegative_weights
+from fairbrush.playing import coalition_worths, veto_part
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+EXPLAINED_ARTISTS = 3
+EVIDENCE_WORKS = 3
+
+
+@dataclass(frozen=True)
+class CoalitionWorth:
+    """What some artists explain together, as a part of all the image's style."""
+
+    artist_ids: tuple[str, ...]
+    explained: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why the shares are what they are. ``offsets``: h = similarity - z of each player, best first;
+    ``entry``: above which an artist may share in an image that somebody is above ``delta`` for."""
+
+    players: tuple[Hit, ...]
+    offsets: tuple[float, ...]
+    delta: float
+    entry: float
+    runner_up: Hit | None
+    coalitions: tuple[CoalitionWorth, ...]
+    model_veto_share: float
+
+
+def explain(attribution: Attribution) -> Explanation:
+    """The figures behind one answer, from its stored inputs alone."""
+    game = attribution.game
+    best = range(min(EXPLAINED_ARTISTS, len(game.players)))
+    coalitions = list(chain.from_iterable(combinations(best, size) for size in range(1, len(best) + 1)))
+    worths = coalition_worths(game, coalitions)
+    content = float(attribution.policy.content)
+    hits = tuple(player.hit for player in game.players)
+    return Explanation(
+        players=hits,
+        offsets=tuple(hit.similarity - hit.z for hit in hits),
+        delta=game.delta,
+        entry=game.entry,
+        runner_up=attribution.runner_up,
+        coalitions=tuple(
+            CoalitionWorth(tuple(hits[position].artist_id for position in coalition), worth)
+            for coalition, worth in zip(coalitions, worths, strict=True)
+        ),
+        model_veto_share=content + (1 - content) * veto_part(game),
+    )
+
+
+class Verdict(StrEnum):
+    """Why an artist is, or is not, credited for an image; the first that holds."""
+
+    CREDITED = "credited"
+    NOT_INDEXED = "not in the index"
+    NOT_ALLOWED = "may not be credited for images of this model"
+    NOBODY = "nobody is near enough to this image"
+    TOO_FAR = "not near enough"
+    EXPLAINED_AWAY = "near, but the credited artists explain what they would"
+
+
+@dataclass(frozen=True)
+class Why:
+    """One artist and one image. ``threshold``: what z must exceed to share in it; ``margin``: z of the
+    nearest credited artist less this one's; ``left_over``: what the credited leave of this artist's gain, for
+    the value functions that mix. None where it does not apply.
+    """
+
+    artist: Artist
+    verdict: Verdict
+    similarity: float | None = None
+    z: float | None = None
+    threshold: float | None = None
+    margin: float | None = None
+    left_over: float | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+
+def why(
+    attribution: Attribution,
+    artist: Artist,
+    vector: NDArray[np.float32],
+    *,
+    index: StyleIndex,
+    eligibility: Eligibility,
+) -> Why:
+    """Why this artist is, or is not, credited. vector: raw float32 (dim,), what the answer was given for."""
+    if artist.artist_id not in index.artist_ids:
+        return Why(artist, Verdict.NOT_INDEXED)
+    game = attribution.game
+    [hit] = index.affinities(vector, [artist.artist_id])
+    evidence = tuple(index.nearest_works(vector, artist.artist_id, EVIDENCE_WORKS))
+    best = max((player.hit.z for player in game.players), default=None)
+    threshold = game.entry if game.players else game.delta
+    left_over = _left_over(attribution, hit, vector, index) if game.gram else None
+    if artist.artist_id in {player.hit.artist_id for player in game.players}:
+        verdict = Verdict.CREDITED
+    elif not eligibility.may_be_credited(artist.artist_id, str(attribution.identity["model_id"])):
+        verdict = Verdict.NOT_ALLOWED
+    elif best is None:
+        verdict = Verdict.NOBODY
+    elif hit.z <= threshold:
+        verdict = Verdict.TOO_FAR
+    else:
+        verdict = Verdict.EXPLAINED_AWAY
+    margin = None if best is None else best - hit.z
+    return Why(artist, verdict, hit.similarity, hit.z, threshold, margin, left_over, evidence)
+
+
+def _left_over(
+    attribution: Attribution, hit: Hit, vector: NDArray[np.float32], index: StyleIndex
+) -> float | None:
+    """The artist's gain less what the mix of the players already has of it: above 0, they would play."""
+    import numpy as np
+
+    game = attribution.game
+    query = index.styled(vector)
+    gains = np.array([player.hit.z - game.entry for player in game.players])
+    weights = nonnegative_weights(gains, np.array(game.gram))
+    own = nearest_centroid(query, index, hit.artist_id)[1]
+    others = [nearest_centroid(query, index, player.hit.artist_id)[1] for player in game.players]
+    overlap = sum(float(own @ other) * weight for other, weight in zip(others, weights.tolist(), strict=True))
+    return float(hit.z - game.entry - overlap)
