@@ -45,6 +45,7 @@ class FakeIndex:
     centroids: dict[str, np.ndarray]
     offset: float = 0.1
     delta: float = 0.2
+    entry: float = 0.05
     obeys: bool = True
     version: str = "v0001"
     manifest_digest: str = "ab" * 32

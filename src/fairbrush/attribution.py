@@ -21,7 +21,6 @@ from fairbrush.playing import (
     GameInputs,
     Played,
     Player,
-    entry_threshold,
     facet_inputs,
     mix_inputs,
     nearest_inputs,
@@ -67,6 +66,8 @@ class StyleIndex(Protocol):
     def space_id(self) -> str: ...
     @property
     def delta(self) -> float: ...
+    @property
+    def entry(self) -> float: ...
     @property
     def artist_ids(self) -> Collection[str]: ...
     def search(self, vector: NDArray[np.float32], *, k: int, allowed: Collection[str]) -> Neighbours: ...
@@ -287,7 +288,7 @@ def detectability_floor(index: StyleIndex) -> float:
     own = index.own_similarities
     if not len(own):
         return 1.0
-    needed = (own[:, 1] + entry_threshold(index.delta)) / np.maximum(own[:, 0], 1e-9)
+    needed = (own[:, 1] + index.entry) / np.maximum(own[:, 0], 1e-9)
     ratio = np.where(own[:, 0] > 0.0, np.clip(needed, 0.0, 1.0), 1.0)
     return float(np.median(ratio / (ratio + np.sqrt(1.0 - ratio**2))))
 
@@ -387,7 +388,7 @@ def _inputs(
         # Bonferroni: any of the facets may credit somebody
         delta = index.delta_at(index.alpha / len(facets))
         return facet_inputs(candidates, z, delta=delta, recognised=RECOGNISED, eligible_count=eligible_count)
-    entry = entry_threshold(index.delta)
+    entry = index.entry
     entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry])
     query = index.styled(facets[0])
     centroids = [nearest_centroid(query, index, player.hit.artist_id)[1] for player in entering]
@@ -396,6 +397,7 @@ def _inputs(
         entering,
         np.array([[float(one @ other) for other in centroids] for one in centroids]),
         delta=index.delta,
+        entry=entry,
         recognised=RECOGNISED,
         eligible_count=eligible_count,
         artists_part=float(policy.to_artists * (1 - policy.content)),

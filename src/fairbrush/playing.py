@@ -6,7 +6,8 @@ carries them can be recomputed bit for bit when index and vectors are gone.
 
 The unknown-style rule is the same for every value function: an image whose best affinity is not above the
 index's threshold ``delta`` credits nobody. Where somebody is above it, ``blend`` and ``reconstruction`` let
-in whoever is above a lower ``entry``: a second artist's part of an image is seldom as strong as a whole one.
+in whoever is above the index's lower ``entry``: a second artist's part of an image is seldom as strong as a
+whole one.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from fairbrush.game.values import ValueFunction
 
-CO_CREDIT = 0.25  # entry is this part of delta (docs/LOG.md)
 CANDIDATES = 32  # creators, nearest first, of whom blend and reconstruction choose
 
 
@@ -76,11 +76,6 @@ class Played:
 
     phi: tuple[float, ...]
     split: Split
-
-
-def entry_threshold(delta: float) -> float:
-    """Above which an artist may share in an image that somebody is credited for."""
-    return min(CO_CREDIT * delta, delta)
 
 
 def nearest_inputs(
@@ -121,15 +116,15 @@ def mix_inputs(
     gram: NDArray[np.float64],
     *,
     delta: float,
+    entry: float,
     recognised: float,
     eligible_count: int,
     artists_part: float,
 ) -> GameInputs:
     """Of the candidates those whom the best non-negative mix needs; look-alikes are explained away.
 
-    candidates: best first, all above ``entry_threshold(delta)``; gram: float64 (n, n) of their centroids.
+    candidates: best first, all above ``entry``; gram: float64 (n, n) of their centroids.
     """
-    entry = entry_threshold(delta)
     if not candidates or candidates[0].hit.z <= delta:
         certificate = exact_certificate(_KIND[value])
         return GameInputs(value, (), delta, entry, recognised, eligible_count, certificate)

@@ -94,6 +94,7 @@ def build_index(
         entries = fit_entries(styled, strangers=strangers, rule=rule)
         segment = write_segment(files.segments, entries)
         scale = PanelScale.of_artists([entry.rows for entry in entries], strangers, rule=rule)
+        delta, entry = scale.thresholds(alpha)
         parent = _readable_parent(folder)
         version = IndexVersion(
             number=next_number(folder),
@@ -104,7 +105,8 @@ def build_index(
             dim=len(space.centre),
             rule=rule,
             alpha=alpha,
-            delta=scale.delta(alpha),
+            delta=delta,
+            entry=entry,
             artists=len(entries),
             works=segment.n_works,
             segments=(SegmentRef(segment.name),),
@@ -305,6 +307,7 @@ def _extended(
     else:  # a row left, and a maximum cannot forget
         rows = [place.rows for place in staying.values()] + [entry.rows for entry in entries]
         scale = PanelScale.of_artists(rows, strangers, rule=base.rule)
+    delta, sharing = scale.thresholds(base.alpha)
     refs = [_without(ref, segment, new_ids) for ref, segment in files.open_segments(base)]
     kept = [ref for ref in refs if ref is not None]
     if len(kept) < MOST_SEGMENTS:
@@ -317,7 +320,8 @@ def _extended(
         base,
         number=next_number(folder),
         parent=base.number,
-        delta=scale.delta(base.alpha),
+        delta=delta,
+        entry=sharing,
         artists=len(staying) + len(entries),
         works=works,
         segments=segments,

@@ -78,9 +78,11 @@ class _Eraser:
             segments.append(SegmentRef(write_segment(files.segments, refitted).name))
         staying = {name: place for name, place in live.items() if name not in gone}
         scale = self._scale(staying, refitted, strangers, version.rule)
+        delta, entry = scale.thresholds(version.alpha)
         rewritten = replace(
             version,
-            delta=scale.delta(version.alpha),
+            delta=delta,
+            entry=entry,
             artists=len(staying) + len(refitted),
             works=sum(p.listed.works for p in staying.values()) + sum(len(e.work_sha256s) for e in refitted),
             segments=tuple(segments),

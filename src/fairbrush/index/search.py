@@ -144,6 +144,11 @@ class StyleIndex:
         return self.manifest.delta
 
     @property
+    def entry(self) -> float:
+        """Above which an artist may share in an image that somebody is above ``delta`` for."""
+        return self.manifest.entry
+
+    @property
     def dim(self) -> int:
         return self.manifest.dim
 

@@ -64,7 +64,8 @@ class SegmentRef:
 
 @dataclass(frozen=True)
 class IndexVersion:
-    """One manifest. ``delta``: the image-level threshold; ``scale_sha256``: of the panel's running maximum.
+    """One manifest. ``delta``: the image-level threshold; ``entry``: the lower one for whoever shares in an
+    image; ``scale_sha256``: of the panel's running maximum.
 
     ``redactions`` counts the erasures that rewrote this version after it was published.
     """
@@ -78,6 +79,7 @@ class IndexVersion:
     rule: OffsetRule
     alpha: float
     delta: float
+    entry: float
     artists: int
     works: int
     segments: tuple[SegmentRef, ...]
@@ -272,9 +274,9 @@ def check_version(folder: Path, version: IndexVersion) -> None:
     files = VersionFiles(folder, version.space_id)
     files.read_space(version)
     files.read_strangers(version)
-    if files.read_scale(version).delta(version.alpha) != version.delta:
+    if files.read_scale(version).thresholds(version.alpha) != (version.delta, version.entry):
         raise IndexDamagedError(
-            f"Index {version.label}: the threshold is not the panel's.", next_step=REPAIR_STEP
+            f"Index {version.label}: the thresholds are not the panel's.", next_step=REPAIR_STEP
         )
     works = 0
     for ref, segment in files.open_segments(version):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fairbrush.style.strangers import Strangers
 
 QUANTILE = 0.95
+ENTRY_ALPHA = 0.25
 NEIGHBOURS = 10
 
 
@@ -183,3 +184,13 @@ class PanelScale:
         if not np.isfinite(self.max_z).all():
             return 0.0
         return float(np.quantile(self.max_z, min(1.0, (1 - alpha) * (1 + 1 / self.n_hands))))
+
+    def thresholds(self, alpha: float) -> tuple[float, float]:
+        """``delta``, and the ``entry`` of whoever shares in an image that somebody is above delta for.
+
+        A second artist's part of an image is seldom as strong as a whole one: ``entry`` is what one in four
+        strangers' works would pass, and never above delta. Chosen by measurement (docs/style-space.md):
+        lower, look-alikes share in images by one artist; higher, the second of two gets nothing.
+        """
+        delta = self.delta(alpha)
+        return delta, min(delta, self.delta(ENTRY_ALPHA))
