@@ -1,5 +1,6 @@
 """Experiments with methods whose errors are known beforehand."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from index_worlds import ENCODER, VARIANT, make_world
 
 from fairbrush.accuracy.experiments import (
     BASE_RATIO,
+    PAID_RATIO,
     ScoreSheet,
     Section,
     beside_best,
@@ -19,6 +21,7 @@ from fairbrush.accuracy.experiments import (
     unknown_findings,
     with_copy,
     with_entries,
+    words_findings,
 )
 from fairbrush.accuracy.gallery import Gallery
 from fairbrush.accuracy.methods import RAW_CENTROID, Background, NearestCentroid, Shares
@@ -96,9 +99,27 @@ def test_scores_are_of_the_right_method_kind_and_image(background: Background) -
     assert mean["2 artists, all", "even", BASE_RATIO] == 0
     assert mean["2 artists, all", "silent", "mispaid"] == 1
     assert mean["2 artists, all", "silent", BASE_RATIO] == 2
+    assert mean["2 artists, all", "even", PAID_RATIO] == 0
+    assert math.isnan(mean["2 artists, all", "silent", PAID_RATIO]), "it pays nobody"
     assert mean["unknown artist", "silent", "credits"] == 0
     assert mean["unknown artist", "even", "credits"] == 1
     assert mean["1 artist", "silent", beside_best("raw")] == 0
+
+
+def test_words_are_counted_and_right_by_the_first_artist(background: Background) -> None:
+    scored = joined([images_of(["Ann", "Bo", "Cy"]), unknown(np.ones((1, 12), np.float32), ["Zoe"])])
+    said = iter(["clear", "clear", "weak", "unknown"])
+    first = iter(["Ann", "Ann", "Cy", "Ann"])
+    method = FakeMethod("sure", lambda _, __: Shares({}, next(first), word=next(said)))
+    sheet = ScoreSheet()
+    score_trial(Trial(ARTISTS, scored, scored.chosen([])), background, [method], sheet)
+    found = words_findings(sheet, setting="here", seed=0)
+    mean = {(f.kind, f.measure): f.estimate.mean for f in found if f.estimate}
+    assert mean["1 artist", "clear"] == pytest.approx(2 / 3)
+    assert mean["1 artist", "right when clear"] == 0.5
+    assert mean["1 artist", "right when weak"] == 1
+    assert math.isnan(mean["1 artist", "right when mixed"])
+    assert mean["unknown artist", "unknown"] == 1
 
 
 def test_the_curve_credits_more_of_everybody_at_a_higher_alpha() -> None:

@@ -1,7 +1,6 @@
 """Baselines against splits worked out by hand; fairbrush against its own doors."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from fairbrush.accuracy.methods import (
     baselines,
     likeliest_scale,
 )
+from fairbrush.domain import Value
 from fairbrush.index.build import ArtistWorks
 from fairbrush.index.search import open_index
 
@@ -118,15 +118,18 @@ def test_value_functions_share_one_index_and_other_references_have_their_own(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_intervals_are_read_where_an_attribution_has_them(
-    world: World, background: Background, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_answers_intervals_and_word_are_the_attributions(
+    world: World, background: Background, tmp_path: Path
 ) -> None:
-    fitted = Fairbrush("nearest", {}, tmp_path).fit(world.artists, background)
-    one = SimpleNamespace(artist=SimpleNamespace(artist_id="a"), share=0.6, interval=(0.5, 0.7))
-    other = SimpleNamespace(artist=SimpleNamespace(artist_id="b"), share=0.2, interval=None)
-    game = SimpleNamespace(players=(SimpleNamespace(artist_id="a"),))
-    found = SimpleNamespace(artists=(one, other), game=game, runner_up=None)
-    monkeypatch.setattr(methods, "attribute_vector", lambda *_, **__: found)
-    [shares] = fitted.shares(queries(world, 1))
-    assert shares.intervals == {"a": (0.5, 0.7)}
-    assert shares.paid == {"a": 0.6, "b": 0.2}
+    images = queries(world, 12)
+    told = Fairbrush("blend", {"value": Value.BLEND}, tmp_path).fit(world.artists, background).shares(images)
+    silent = Fairbrush("silent", {"intervals": False}, tmp_path).fit(world.artists, background)
+    paid = [one for one in told if one.paid]
+    assert paid
+    for one in told:
+        assert (one.word == "unknown") == (not one.paid)
+        for name, (low, high) in (one.intervals or {}).items():
+            assert 0 <= low <= high <= 1
+            assert name in one.paid
+    assert all(one.intervals is not None and one.intervals.keys() == one.paid.keys() for one in paid)
+    assert all(one.intervals is None for one in silent.shares(images))

@@ -6,6 +6,7 @@ answers the same images of the same splits in one run, so that differences are p
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -40,6 +41,7 @@ from fairbrush.accuracy.trials import (
     SyntheticTrials,
     Trial,
 )
+from fairbrush.uncertainty import Confidence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 
 CURVE_ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 BASE_RATIO = f"mispaid / {RAW_CENTROID}"
+PAID_RATIO = f"mispaid_paid / {RAW_CENTROID}"  # on the images that credit anybody
+WORDS = tuple(str(word) for word in Confidence)
 RANKED = "ranked"  # the kind of an image that is only ranked, for the curve
 ENTRIES = (2, 5, 20)
 ROUNDING = 1e-9  # a covered share may differ so much from its bound
@@ -63,6 +67,7 @@ class Section(StrEnum):
     CURVE = "false credit against credit"
     INTERVALS = "intervals"
     CLONES = "clones"
+    WORDS = "words"
 
 
 @dataclass(frozen=True)
@@ -225,11 +230,20 @@ def ranking_name(method: str, fitted: Fitted) -> str | None:
 
 def _scores(answer: Shares, true: Mapping[str, float]) -> dict[str, float]:
     right = sum(part for name, part in answer.paid.items() if name in true)
+    leads = float(answer.best in true)
+    words = {} if answer.word is None else {word: float(answer.word == word) for word in WORDS}
     return {
         **asdict(score_split(answer.paid, true)),
-        "ranked_right": float(answer.best in true),
+        "ranked_right": leads,
         "to_right": right,
+        **words,
+        **{right_when(word): leads if said else math.nan for word, said in words.items()},
     }
+
+
+def right_when(word: str) -> str:
+    """The measure: of the answers with this word, how often the first artist is in the image."""
+    return f"right when {word}"
 
 
 def _add_curve(name: str, fitted: Fitted, curve: Images, sheet: ScoreSheet) -> None:
@@ -244,6 +258,8 @@ def _add_curve(name: str, fitted: Fitted, curve: Images, sheet: ScoreSheet) -> N
 
 def split_findings(sheet: ScoreSheet, *, setting: str, seed: int) -> list[Finding]:
     """One artist and mixtures: each measure of each method, and beside the baselines."""
+    import numpy as np
+
     findings = []
     kinds = [kind for kind in sheet.kinds if kind.artists and kind.composition != RANKED]
     together: dict[str, list[Kind]] = {kind.label: [kind] for kind in kinds}
@@ -256,6 +272,8 @@ def split_findings(sheet: ScoreSheet, *, setting: str, seed: int) -> list[Findin
         resampling = Resampling(sheet.clusters(members), seed=seed)
         for method in sheet.methods:
             for measure in sheet.measures(members[0], method):
+                if measure in WORD_MEASURES:
+                    continue
                 values = sheet.values(members, method, measure)
                 findings.append(
                     Finding(section, setting, label, method, measure, resampling.estimate(values))
@@ -264,6 +282,9 @@ def split_findings(sheet: ScoreSheet, *, setting: str, seed: int) -> list[Findin
                     base = sheet.values(members, RAW_CENTROID, measure)
                     ratio = resampling.ratio(values, base)
                     findings.append(Finding(section, setting, label, method, BASE_RATIO, ratio))
+                    paid = sheet.values(members, method, "mispaid_paid")
+                    ratio = resampling.ratio(paid, np.where(np.isnan(paid), np.nan, base))
+                    findings.append(Finding(section, setting, label, method, PAID_RATIO, ratio))
         if members == [ONE]:
             findings += _beside_best_baselines(sheet, resampling, setting)
     return findings
@@ -300,9 +321,9 @@ def beside_best(view: str) -> str:
 
 def unknown_findings(sheet: ScoreSheet, *, setting: str, seed: int) -> list[Finding]:
     """How often a method credits anybody for an unknown artist's image, and the curve over alpha."""
-    findings = []
+    findings = words_findings(sheet, setting=setting, seed=seed)
     if not sheet.clusters([UNKNOWN]):
-        return []
+        return findings
     strangers = Resampling(sheet.clusters([UNKNOWN]), seed=seed)
     for method in sheet.methods:
         values = sheet.values([UNKNOWN], method, "credits")
@@ -316,6 +337,31 @@ def unknown_findings(sheet: ScoreSheet, *, setting: str, seed: int) -> list[Find
             for alpha in sheet.measures(kind, method):
                 found = resampling.estimate(sheet.values([kind], method, alpha))
                 findings.append(Finding(Section.CURVE, setting, label, method, alpha, found))
+    return findings
+
+
+WORD_MEASURES = frozenset({*WORDS, *map(right_when, WORDS)})
+
+
+def words_findings(sheet: ScoreSheet, *, setting: str, seed: int) -> list[Finding]:
+    """How often each word is said of images by one artist, two or an unknown one, and how often rightly."""
+    findings = []
+    kinds = [kind for kind in sheet.kinds if kind.composition != RANKED]
+    for label, members in (
+        (ONE.label, [kind for kind in kinds if kind == ONE]),
+        ("2 artists, all", [kind for kind in kinds if kind.artists == 2]),
+        (UNKNOWN.label, [kind for kind in kinds if kind == UNKNOWN]),
+    ):
+        if not members or not sheet.clusters(members):
+            continue
+        resampling = Resampling(sheet.clusters(members), seed=seed)
+        for method in sheet.methods:
+            for word in WORDS:
+                for measure in (word, right_when(word)):
+                    values = sheet.values(members, method, measure)
+                    if len(values):
+                        found = resampling.estimate(values)
+                        findings.append(Finding(Section.WORDS, setting, label, method, measure, found))
     return findings
 
 

@@ -10,11 +10,12 @@ import math
 import textwrap
 from collections.abc import Callable, Sequence
 
-from fairbrush.accuracy.experiments import BASE_RATIO, Finding, Section
+from fairbrush.accuracy.experiments import BASE_RATIO, PAID_RATIO, WORDS, Finding, Section, right_when
 from fairbrush.accuracy.measures import Estimate
 from fairbrush.accuracy.methods import RAW_CENTROID
 from fairbrush.accuracy.report import ENGINE, THREE, TWO, AccuracyReport
 from fairbrush.accuracy.trials import ONE, UNKNOWN
+from fairbrush.domain import Value
 
 WIDTH = 120
 
@@ -30,6 +31,7 @@ def markdown(report: AccuracyReport, *, figure: str | None = None) -> str:
         _mixtures(report),
         _unknown(report),
         _intervals(report),
+        _words(report),
         _clones(report),
         _limits(),
     ]
@@ -151,6 +153,8 @@ def _mixtures(report: AccuracyReport) -> str:
         + of(BASE_RATIO)
         + "\n\n**Two artists, mis-paid where anybody is credited**, paid shares scaled to 1.\n\n"
         + of("mispaid_paid")
+        + f"\n\n**The same as a part of {RAW_CENTROID}'s** on the images that credit anybody.\n\n"
+        + of(PAID_RATIO)
         + "\n\n**Two artists, to wrong hands**: what is paid beyond what is due.\n\n"
         + of("to_wrong")
         + "\n\n**Two artists, unattributed.**\n\n"
@@ -231,6 +235,40 @@ def _intervals(report: AccuracyReport) -> str:
             corner="where",
             none="no intervals",
         )
+    )
+
+
+def _words(report: AccuracyReport) -> str:
+    found = {
+        (one.setting, one.method, one.kind, one.measure): one.estimate
+        for one in report.findings
+        if one.section is Section.WORDS
+    }
+    kinds = list(dict.fromkeys(kind for _, _, kind, _ in found))
+    head = ["where", "word"]
+    for kind in kinds:
+        head += [f"{kind}: said"] + ([f"{kind}: right"] if kind != UNKNOWN.label else [])
+    body = []
+    default = f"{ENGINE}{Value.BLEND}"
+    for setting in dict.fromkeys(setting for setting, *_ in found):
+        for word in WORDS:
+            cells = []
+            for kind in kinds:
+                cells.append(shown(found.get((setting, default, kind, word))))
+                if kind != UNKNOWN.label:
+                    cells.append(shown(found.get((setting, default, kind, right_when(word)))))
+            body.append([setting, word, *cells])
+    if not body:
+        return ""
+    return (
+        "## What the words mean\n\n"
+        + prose(
+            f"""Each answer says in a word how sure it is (`fairbrush.uncertainty.Confidence`). *Said*: of how
+            many images of a kind; *right*: of these, how often the first artist is in the image (nobody is
+            credited for *unknown*, so there it is who would come first). Of {default}."""
+        )
+        + "\n\n"
+        + table(head, body)
     )
 
 

@@ -58,11 +58,13 @@ class Background:
 @dataclass(frozen=True)
 class Shares:
     """One image's answer. ``paid``: parts of its style by artist, at most 1 together; ``best``: the first of
-    the method's own ranking, paid or not; ``intervals``: low and high of each paid part, where given."""
+    the method's own ranking, paid or not; ``intervals``: low and high of each paid part, where given;
+    ``word``: how sure the method says it is, where it does."""
 
     paid: Mapping[str, float]
     best: str
     intervals: Mapping[str, tuple[float, float]] | None = None
+    word: str | None = None
 
 
 class Fitted(Protocol):
@@ -326,7 +328,7 @@ class FittedFairbrush:
         paid = {one.artist.artist_id: one.share for one in found.artists}
         nearest = [*paid, *([found.runner_up.artist_id] if found.runner_up else [])]
         intervals = {one.artist.artist_id: one.interval for one in found.artists if one.interval}
-        return Shares(paid, nearest[0], intervals or None)
+        return Shares(paid, nearest[0], intervals or None, found.confidence and str(found.confidence))
 
     def nearness(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         import numpy as np
