@@ -20,7 +20,7 @@ from fairbrush.attribution import EncoderFacts, ImageFacts, _candidates, attribu
 from fairbrush.documents import recompute, to_json, to_record
 from fairbrush.domain import Artist, Consent, Evidence, Hint, HintSource, Hit, Value
 from fairbrush.errors import AttributionError, GameError, PolicyError
-from fairbrush.explaining import explain
+from fairbrush.explaining import Verdict, Why, explain, why
 from fairbrush.game.shares import E12
 from fairbrush.ledger.canonical import parse_canonical
 from fairbrush.ledger.policy import Policy
@@ -88,7 +88,7 @@ class FakeIndex:
         """Works on both sides of the centroid, so that it is their mean."""
         [centroid] = self.centroids_of(artist_id)
         aside = np.cross(centroid, np.eye(len(centroid))[np.abs(centroid).argmin()])
-        works = [centroid + side * spread * aside for side in (-1, 1) for spread in (0.2, 0.5, 0.9)]
+        works = [centroid + side * spread * aside for side in (-1, 1) for spread in (0.1, 0.2, 0.3)]
         return ArtistStyle(np.array([work / np.linalg.norm(work) for work in works]), centroid[None])
 
     def nearest_works(self, vector, artist_id, k):
@@ -176,10 +176,73 @@ def test_the_policy_decides_between_model_and_artists():
         {"policy": Policy(b="0.4")},
         {"model_id": "mine"},
         {"hint": Hint(HintSource.PROMPT, ("ada",))},
+        {"value": Value.BLEND},
+        {"value": Value.RECONSTRUCTION},
+        {"value": Value.FACETS, "vector": np.stack([BETWEEN] * 5)},
     ],
 )
 def test_everything_an_answer_depends_on_changes_its_id(changed):
     assert attribute(**changed).attribution_id != attribute().attribution_id
+
+
+def test_the_value_function_is_the_policys_where_none_is_asked_for():
+    assert attribute(value=None).identity["value_function"]["name"] == "blend"
+    nearest = attribute(value=None, policy=Policy(value="nearest"))
+    assert nearest.identity == attribute().identity
+
+
+def test_intervals_change_no_id_and_no_hashed_body():
+    told, silent = attribute(value=Value.BLEND), attribute(value=Value.BLEND, intervals=False)
+    assert told.attribution_id == silent.attribution_id
+    assert to_record(told, now=NOON).body == to_record(silent, now=NOON).body
+    assert all(0 <= one.interval[0] <= one.share <= one.interval[1] <= 0.5 for one in told.artists)
+    assert (told.confidence, told.unattributed_interval) == ("mixed", (0.0, 0.0))
+    assert all(one.interval is None for one in silent.artists)
+    assert (silent.confidence, silent.steadiness, silent.unattributed_interval) == (None, None, None)
+    about = to_record(told, now=NOON).about
+    assert about["intervals"].keys() == {"ada", "bo"}
+    assert to_record(silent, now=NOON).about["intervals"] == {}
+    assert attribute(unit(-1, -1, -1)).confidence == "unknown"
+
+
+def test_a_creators_total_is_the_same_over_any_number_of_entries():
+    """What an index does with a creator's entries: it gives each of them the creator's centroid."""
+    for value in (Value.BLEND, Value.NEAREST, Value.RECONSTRUCTION):
+        whole = {one.artist.artist_id: one.share_e12 for one in attribute(value=value).artists}
+        for entries in (2, 5, 20, 40):
+            names = [f"bo-{number:02d}" for number in range(entries)]
+            index = replace(INDEX, centroids={"ada": INDEX.centroids["ada"], "cy": INDEX.centroids["cy"],
+                                              **dict.fromkeys(names, INDEX.centroids["bo"])})  # fmt: skip
+            several = {name: replace(artist(name), creator_id="creator-bo") for name in names}
+            everyone = FakeEligibility({"ada": artist("ada"), "cy": artist("cy"), **several})
+            found = attribute(value=value, index=index, eligibility=everyone)
+            of_bo = [one for one in found.artists if one.artist.artist_id != "ada"]
+            assert len(of_bo) == entries
+            assert abs(sum(one.share_e12 for one in of_bo) - whole["bo"]) <= entries, "a unit each, at most"
+            [ada] = [one for one in found.artists if one.artist.artist_id == "ada"]
+            assert abs(ada.share_e12 - whole["ada"]) <= 1
+            assert sum(one.interval[1] for one in of_bo) >= whole["bo"] / E12
+
+
+def test_why_names_the_one_reason():
+    def asked(name, vector=BETWEEN, **changed):
+        answer = attribute(vector, value=Value.BLEND, **changed)
+        index, eligibility = changed.get("index", INDEX), changed.get("eligibility", EVERYONE)
+        return why(answer, artist(name), vector, index=index, eligibility=eligibility)
+
+    credited = asked("bo")
+    assert (credited.verdict, credited.threshold) == (Verdict.CREDITED, 0.05)
+    assert credited.margin == pytest.approx(0.9486832981 - 0.894427191, abs=1e-6)
+    assert len(credited.evidence) == 3
+    far = asked("cy")
+    assert (far.verdict, far.z) == (Verdict.TOO_FAR, pytest.approx(-0.1))
+    assert far.left_over < 0
+    assert asked("cy", unit(-1, -1, -1)).verdict is Verdict.NOBODY
+    assert asked("zed") == Why(artist("zed"), Verdict.NOT_INDEXED)
+    out = FakeEligibility({**EVERYONE.artists, "bo": artist("bo", Consent.OPTED_OUT)})
+    assert asked("bo", eligibility=out).verdict is Verdict.NOT_ALLOWED
+    ada = asked("bo", unit(1, 0, 0))
+    assert (ada.verdict, ada.z > ada.threshold, ada.left_over < 0) == (Verdict.EXPLAINED_AWAY, True, True)
 
 
 def test_path_time_and_device_change_no_id_and_no_record():
@@ -195,8 +258,10 @@ def test_a_named_artist_is_a_candidate_however_far_and_changes_no_share():
     answer = attribute(hint=Hint(HintSource.PROMPT, ("cy", "ada")))
     assert answer.identity["hint"] == {"source": "prompt", "artist_ids": ["ada", "cy"]}
     assert [(named.artist.name, named.is_near) for named in answer.hinted] == [("Ada", True), ("Cy", False)]
+    assert [named.is_credited for named in answer.hinted] == [True, False]
     assert answer.hinted[1].z == pytest.approx(-0.1)
-    assert answer.artists == plain.artists
+    shares = [replace(share, interval=None) for share in plain.artists]  # seeded by the id
+    assert [replace(share, interval=None) for share in answer.artists] == shares
     assert (answer.runner_up, answer.reason) == (plain.runner_up, plain.reason)
     assert to_json(answer)["hint"]["source"] == "prompt"
     assert to_json(answer)["hint"]["artists"][1]["near"] is False
@@ -247,10 +312,16 @@ VECTORS = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=3).filter(la
 )  # fmt: skip
 
 
-@given(VECTORS, st.sampled_from(["0", "0.1", "0.5", "1"]), st.sampled_from(["0", "0.3", "1"]))
-@settings(max_examples=60, deadline=None)
-def test_a_record_gives_its_shares_again_bit_for_bit(vector, b, w):
-    answer = attribute(vector, policy=Policy(b=b, w=w))
+@given(
+    VECTORS,
+    st.sampled_from(["0", "0.1", "0.5", "1"]),
+    st.sampled_from(["0", "0.3", "1"]),
+    st.sampled_from(list(Value)),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_record_gives_its_shares_again_bit_for_bit(vector, b, w, value):
+    vectors = np.stack([vector, vector[::-1], BETWEEN]) if value is Value.FACETS else vector
+    answer = attribute(vectors, policy=Policy(b=b, w=w), value=value)
     record = to_record(answer, now=NOON)
     shares = recompute(parse_canonical(json.dumps(record.body)))
     assert shares.artists == tuple(share.share for share in answer.artists)
@@ -323,13 +394,13 @@ def test_an_encoder_that_is_not_the_indexs_is_refused():
 
 
 def test_explanation_shows_coalitions_offsets_and_the_models_veto_value():
-    why = explain(attribute())
-    ada, bo = (hit.z - 0.2 for hit in why.players)
-    assert [worth.artist_ids for worth in why.coalitions] == [("ada",), ("bo",), ("ada", "bo")]
-    np.testing.assert_allclose([worth.explained for worth in why.coalitions], [1, bo / ada, 1], atol=1e-9)
-    np.testing.assert_allclose(why.offsets, [0.1, 0.1], atol=1e-9)
+    told = explain(attribute())
+    ada, bo = (hit.z - 0.2 for hit in told.players)
+    assert [worth.artist_ids for worth in told.coalitions] == [("ada",), ("bo",), ("ada", "bo")]
+    np.testing.assert_allclose([worth.explained for worth in told.coalitions], [1, bo / ada, 1], atol=1e-9)
+    np.testing.assert_allclose(told.offsets, [0.1, 0.1], atol=1e-9)
     veto = ((ada - bo) / 2 + bo * 2 / 3) / ada
-    assert why.model_veto_share == pytest.approx(0.5 + 0.5 * veto, abs=1e-12)
+    assert told.model_veto_share == pytest.approx(0.5 + 0.5 * veto, abs=1e-12)
     nothing = explain(attribute(unit(-1, -1, -1)))
     assert (nothing.coalitions, nothing.model_veto_share) == ((), 0.5)
 
@@ -374,7 +445,7 @@ def rounded(content):
 def test_the_documented_example_is_what_comes_out_and_every_field_is_described():
     document = DOCUMENT.read_text(encoding="utf-8")
     example = json.loads(re.search(r"```json\n(.*?)```", document, re.DOTALL)[1])
-    answer = to_json(attribute())
+    answer = to_json(attribute(value=None))
     for share in [*example["artists"], *answer["artists"]]:
         share["share_e12"] = round(share["share_e12"], -6)
     assert rounded(example) == rounded(answer)

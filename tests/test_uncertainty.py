@@ -34,7 +34,9 @@ def found(
         for n, style in enumerate(styles)
     ]
     levels = {"delta": DELTA, "entry": ENTRY} | changed
-    return bootstrap(image, contenders, value=value, leader="c0", rng=np.random.default_rng(3), **levels)
+    return bootstrap(
+        image, contenders, value=value, answer={"c0": 1.0}, rng=np.random.default_rng(3), **levels
+    )
 
 
 @pytest.mark.parametrize("count", [1, 3])

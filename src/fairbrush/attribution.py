@@ -461,7 +461,7 @@ def _uncertainty(
         value=game.value,
         delta=game.delta,
         entry=game.entry,
-        leader=max(paid, key=lambda creator_id: paid[creator_id]),
+        answer={creator_id: part / sum(paid.values()) for creator_id, part in paid.items()},
         rng=np.random.default_rng(seed),
     )
 

@@ -1,7 +1,7 @@
 """How sure an answer is: what shares another sample of each artist's works would have given.
 
-Enters: one image's game, and the works its centroids were fitted on. Leaves: an interval a share, how often
-the same artist leads, and a word for it. The one rule: a replicate goes through everything an answer goes
+Enters: one image's game, and the works its centroids were fitted on. Leaves: an interval a share, how
+steady the split is, and a word for it. The one rule: a replicate goes through everything an answer goes
 through (threshold, selection, game), so an interval includes 0 where the threshold was a near thing.
 
 A parametric bootstrap over works: each work's weight is drawn, its influence on the centroid moves
@@ -11,7 +11,7 @@ threshold stay), and that an artist may draw otherwise elsewhere than in the wor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 REPLICATES = 200
 LEVEL = 0.95
 MOST_CONTENDERS = 6
+SAME = 0.5
 STEADY = 0.9
 ALONE = 0.8
 
@@ -38,10 +39,10 @@ ALONE = 0.8
 class Confidence(StrEnum):
     """What an answer is worth, in a word. How often each is right is measured: docs/accuracy.md.
 
-    ``CLEAR``: another sample of works would name the same artist first in nine cases of ten, and this artist
-    gets at least four fifths of what artists get. ``MIXED``: as steady, but others share. ``WEAK``: somebody
-    is credited, and another sample of works might well have credited somebody else or nobody. ``UNKNOWN``:
-    nobody is credited.
+    ``CLEAR``: nine of ten other samples of works would pay the same hands at least half of what they are
+    paid here, and one artist gets at least four fifths of what artists get. ``MIXED``: as steady, but others
+    share. ``WEAK``: somebody is credited, and another sample of works might well have credited somebody else
+    or nobody. ``UNKNOWN``: nobody is credited.
     """
 
     CLEAR = "clear"
@@ -65,7 +66,7 @@ class Contender:
 @dataclass(frozen=True)
 class Uncertainty:
     """parts: (low, high) of what artists get together, by creator; unattributed: (low, high) of the style;
-    steadiness: the share of replicates whose first artist is the answer's."""
+    steadiness: the share of replicates that give at least half of it to the same hands as the answer."""
 
     parts: dict[str, tuple[float, float]]
     unattributed: tuple[float, float]
@@ -79,12 +80,12 @@ def bootstrap(
     value: Value,
     delta: float,
     entry: float,
-    leader: str,
+    answer: Mapping[str, float],
     rng: np.random.Generator,
     replicates: int = REPLICATES,
 ) -> Uncertainty:
     """Play the game of an image ``replicates`` times. query: float64 (dim,) or (n_facets, dim), unit rows in
-    style space, the whole image first; leader: the creator with the largest share.
+    style space, the whole image first; answer: what artists get together, by creator: parts that sum to 1.
     """
     facets = np.atleast_2d(query)
     centroids = np.stack([one.style.centroids[one.nearest] for one in contenders])
@@ -106,12 +107,12 @@ def bootstrap(
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     low, high = np.quantile(parts, tails, axis=0)
     names = [one.creator_id for one in contenders]
-    first = names.index(leader)
+    same = np.minimum(parts, [answer.get(name, 0.0) for name in names]).sum(axis=1)
     gone = np.quantile(np.where(credited, 0.0, 1.0), tails)
     return Uncertainty(
         parts={name: (float(low[i]), float(high[i])) for i, name in enumerate(names)},
         unattributed=(float(gone[0]), float(gone[1])),
-        steadiness=float((credited & (parts.argmax(axis=1) == first)).mean()),
+        steadiness=float((same >= SAME).mean()),
     )
 
 

@@ -224,9 +224,8 @@ def _how_sure(attribution: Attribution) -> str:
     line = f"{attribution.image.path}: {attribution.confidence}"
     if attribution.steadiness is None:
         return line
-    return (
-        f"{line}; other works of these artists would name the same one first in {attribution.steadiness:.0%}"
-    )
+    steady = f"{attribution.steadiness:.0%} of other samples of the artists' works"
+    return f"{line}; {steady} would pay the same hands at least half of it"
 
 
 def _find(images: Sequence[Path]) -> FoundImages:
