@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fairbrush.domain import Artist, Evidence, Hint, Hit, Value
+from fairbrush.embedding.facets import FACETS
 from fairbrush.errors import AttributionError
 from fairbrush.game.shares import Certificate, Split
 from fairbrush.ledger.canonical import canonical_digest, decimal_text
@@ -83,9 +84,6 @@ class StyleIndex(Protocol):
     def search(self, vector: NDArray[np.float32], *, k: int, allowed: Collection[str]) -> Neighbours: ...
     def affinities(self, vector: NDArray[np.float32], artist_ids: Collection[str]) -> Sequence[Hit]: ...
     def nearest_works(self, vector: NDArray[np.float32], artist_id: str, k: int) -> list[Evidence]: ...
-    def delta_at(self, alpha: float) -> float: ...
-    @property
-    def alpha(self) -> float: ...
     @property
     def own_similarities(self) -> NDArray[np.float64]: ...
     def styled(self, vector: NDArray[np.float32]) -> NDArray[np.float64]: ...
@@ -219,7 +217,7 @@ def attribute_vector(
     intervals: bool = True,
 ) -> Attribution:
     """Attribute one image. vector: raw float32 (dim,), as ``encoder`` made it; for ``Value.FACETS``
-    (n_facets, dim), the whole image first. ``value``: the policy's where None.
+    (n_facets, dim) of the views ``embedding.facets.FACETS``. ``value``: the policy's where None.
 
     The artists a ``hint`` names are candidates however far they are; it changes nobody's affinity.
     Raises AttributionError where encoder and index do not fit, or the index cannot give all near artists.
@@ -227,6 +225,12 @@ def attribute_vector(
     value = value or Value(policy.value)
     facets = vector.reshape(-1, vector.shape[-1])
     _check_encoder(encoder, index)
+    if value is Value.FACETS and len(facets) != FACETS.count:
+        raise AttributionError(
+            f"The value function facets takes {FACETS.count} vectors an image, {FACETS.name}; it got"
+            f" {len(facets)}.",
+            next_step="Embed the image's views, or choose another value function.",
+        )
     allowed = sorted(
         artist_id
         for artist_id in set(eligibility.eligible(model_id)) & set(index.artist_ids)
@@ -250,7 +254,7 @@ def attribute_vector(
         "encoder_variant": encoder.variant,
         "index_manifest_digest": index.manifest_digest,
         "eligibility_digest": eligibility.digest,
-        "value_function": _value_function(game, len(facets)),
+        "value_function": _value_function(game),
         "calibration_id": None,
         "model_id": model_id,
         "policy_digest": policy.digest,
@@ -542,9 +546,14 @@ def _inputs(
         for row, facet in enumerate(facets):
             of = {hit.artist_id: hit.z for hit in index.affinities(facet, ids)}
             z[row] = [of[artist_id] for artist_id in ids]
-        # Bonferroni: any of the facets may credit somebody
-        delta = index.delta_at(index.alpha / len(facets))
-        return facet_inputs(candidates, z, delta=delta, recognised=RECOGNISED, eligible_count=eligible_count)
+        return facet_inputs(
+            candidates,
+            z,
+            delta=index.delta,
+            recognised=RECOGNISED,
+            eligible_count=eligible_count,
+            artists_part=float(policy.to_artists * (1 - policy.content)),
+        )
     entry = entry_threshold(index.delta)
     entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry])
     query = index.styled(facets[0])
@@ -674,12 +683,12 @@ def _confidence(
     return confidence(found.steadiness, max(paid.values()) / sum(paid.values()))
 
 
-def _value_function(game: GameInputs, n_facets: int) -> dict[str, Any]:
+def _value_function(game: GameInputs) -> dict[str, Any]:
     parameters = {"delta": decimal_text(game.delta), "recognised": decimal_text(game.recognised)}
-    if game.value in (Value.BLEND, Value.RECONSTRUCTION):
+    if game.value is not Value.NEAREST:
         parameters["entry"] = decimal_text(game.entry)
     if game.value is Value.FACETS:
-        parameters["facets"] = str(n_facets)
+        parameters["facets"] = FACETS.name
     return {"name": str(game.value), "parameters": parameters}
 
 
