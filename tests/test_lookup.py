@@ -2,22 +2,34 @@
 
 import hashlib
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pytest
 from PIL import Image
 from running import GALLERY
 from workspaces import Gallery, command
 
-from fairbrush.attribution import Attribution
+from fairbrush.attribution import (
+    Attribution,
+    EncoderFacts,
+    ImageFacts,
+    attribute_vector,
+    recompute,
+    to_record,
+)
 from fairbrush.config import Settings, load_settings
 from fairbrush.domain import Value
 from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.embedding.facets import FACETS
 from fairbrush.embedding.session import EmbeddingSession
+from fairbrush.errors import AttributionError
+from fairbrush.ledger.canonical import canonical_json, parse_canonical
 from fairbrush.lookup import Lookup
 
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LEFT, RIGHT = "Danny Allen", "Andy Fitzsimon"
 
 
@@ -80,6 +92,26 @@ def test_facets_are_another_answer_that_names_its_crops_and_has_intervals(
     quick = look_up(settings, collage, Value.FACETS, intervals=False)
     assert (quick.attribution_id, paid(quick)) == (facets.attribution_id, paid(facets))
     assert [share.interval for share in quick.artists] == [None, None]
+
+
+def test_a_record_of_facets_gives_its_shares_again(settings: Settings, collage: Path) -> None:
+    answer = look_up(settings, collage, Value.FACETS)
+    body = parse_canonical(canonical_json(to_record(answer, now=NOON).body))
+    assert recompute(body).artists_e12 == tuple(share.share_e12 for share in answer.artists)
+
+
+def test_a_plain_vector_is_no_facets(settings: Settings, collage: Path) -> None:
+    with Lookup(settings, record=False) as lookup, pytest.raises(AttributionError, match="takes 5 vectors"):
+        attribute_vector(
+            ImageFacts("00" * 32, collage),
+            np.ones(681, np.float32),
+            index=lookup.index,
+            eligibility=lookup.eligibility,
+            encoder=EncoderFacts(lookup.index.encoder_id, lookup.index.variants[0]),
+            policy=lookup.policy,
+            model_id=lookup.model,
+            value=Value.FACETS,
+        )
 
 
 def test_a_policy_that_says_facets_is_followed(settings: Settings, collage: Path) -> None:
