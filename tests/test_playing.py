@@ -53,7 +53,9 @@ def inputs_of(
         return nearest_inputs(players, delta=DELTA, recognised=1.0, eligible_count=9)
     if value is Value.FACETS:
         z = np.array([[player.hit.z for player in players], [player.hit.z / 2 + 0.2 for player in players]])
-        return facet_inputs(players, z, delta=DELTA, recognised=1.0, eligible_count=9)
+        return facet_inputs(
+            players, z, delta=DELTA, entry=ENTRY, recognised=1.0, eligible_count=9, artists_part=1.0
+        )
     near = [n for n, player in enumerate(players) if player.hit.z > ENTRY]
     return mix_inputs(
         value,
@@ -107,8 +109,6 @@ def test_a_look_alike_is_explained_away() -> None:
 def test_nobody_above_the_threshold_credits_nobody(value: Value) -> None:
     image = unit(0.2 * AXES[0] + 0.1 * AXES[1] + AXES[5])  # z 0.09 and 0: above entry, not above delta
     inputs = inputs_of(value, image, AXES[:2])
-    if value is Value.FACETS:
-        inputs = facet_inputs([], np.empty((2, 0)), delta=DELTA, recognised=1.0, eligible_count=9)
     played = play(inputs, STYLE_ONLY)
     assert (inputs.players, played.phi, played.split.unattributed) == ((), (), 1.0)
     assert (veto_part(inputs), coalition_worths(inputs, [()])) == (0.0, [0.0])

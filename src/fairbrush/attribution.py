@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fairbrush.domain import Artist, Evidence, Hint, Hit, Value
+from fairbrush.embedding.facets import FACETS
 from fairbrush.errors import AttributionError
 from fairbrush.game.shares import Certificate
 from fairbrush.ledger.canonical import canonical_digest, decimal_text
@@ -73,11 +74,8 @@ class StyleIndex(Protocol):
     def search(self, vector: NDArray[np.float32], *, k: int, allowed: Collection[str]) -> Neighbours: ...
     def affinities(self, vector: NDArray[np.float32], artist_ids: Collection[str]) -> Sequence[Hit]: ...
     def nearest_works(self, vector: NDArray[np.float32], artist_id: str, k: int) -> list[Evidence]: ...
-    def delta_at(self, alpha: float) -> float: ...
     @property
-    def alpha(self) -> float: ...
-    @property
-    def own_similarities(self) -> NDArray[np.float64]: ...
+    def detectability_floor(self) -> float: ...
     def styled(self, vector: NDArray[np.float32]) -> NDArray[np.float64]: ...
     def style_of(self, artist_id: str) -> ArtistStyle: ...
     def centroids_of(self, artist_id: str) -> NDArray[np.float64]: ...
@@ -187,7 +185,7 @@ def attribute_vector(
     intervals: bool = True,
 ) -> Attribution:
     """Attribute one image. vector: raw float32 (dim,), as ``encoder`` made it; for ``Value.FACETS``
-    (n_facets, dim), the whole image first. ``value``: the policy's where None.
+    (n_facets, dim) of the views ``embedding.facets.FACETS``. ``value``: the policy's where None.
 
     The artists a ``hint`` names are candidates however far they are; it changes nobody's affinity.
     Raises AttributionError where encoder and index do not fit, or the index cannot give all near artists.
@@ -195,19 +193,22 @@ def attribute_vector(
     value = value or Value(policy.value)
     facets = vector.reshape(-1, vector.shape[-1])
     _check_encoder(encoder, index)
-    allowed = sorted(
-        artist_id
-        for artist_id in set(eligibility.eligible(model_id)) & set(index.artist_ids)
-        if artist_id in eligibility.artists and eligibility.may_be_credited(artist_id, model_id)
-    )
-    hits = _all_near(facets[0], index, allowed, eligibility)
-    hint = _creditable(hint, allowed)
+    if value is Value.FACETS and len(facets) != FACETS.count:
+        raise AttributionError(
+            f"The value function facets takes {FACETS.count} vectors an image, {FACETS.name}; it got"
+            f" {len(facets)}.",
+            next_step="Embed the image's views, or choose another value function.",
+        )
+    allowed = frozenset(eligibility.eligible(model_id)).intersection(index.artist_ids)
+    hits = _all_near(facets[0], index, allowed, eligibility, model_id)
+    creditable = [a for a in hint.artist_ids if eligibility.may_be_credited(a, model_id)] if hint else []
+    hint = _creditable(hint, allowed.intersection(creditable))
     hinted = index.affinities(facets[0], hint.artist_ids) if hint and hint.artist_ids else ()
     candidates = [
         Player(hit, eligibility.artists[hit.artist_id].creator_id) for hit in _candidates(hits, hinted)
     ]
     if value is Value.FACETS:
-        candidates = _near_in_a_facet(facets, index, allowed, eligibility, candidates)
+        candidates = _near_in_a_facet(facets, index, allowed, eligibility, model_id, candidates)
     game = _inputs(value, candidates, facets, index, policy, eligible_count=len(allowed))
     played = play(game, policy)
     order = by_share(game, played)
@@ -218,7 +219,7 @@ def attribute_vector(
         "encoder_variant": encoder.variant,
         "index_manifest_digest": index.manifest_digest,
         "eligibility_digest": eligibility.digest,
-        "value_function": _value_function(game, len(facets)),
+        "value_function": _value_function(game),
         "calibration_id": None,
         "model_id": model_id,
         "policy_digest": policy.digest,
@@ -261,7 +262,7 @@ def attribute_vector(
         unattributed_interval=(
             None if found is None else _scaled(found.unattributed, float(1 - policy.content))
         ),
-        floor=detectability_floor(index),
+        floor=index.detectability_floor,
         hint=hint,
         hinted=tuple(
             HintedArtist(
@@ -274,23 +275,6 @@ def attribute_vector(
             for hit in hinted
         ),
     )
-
-
-def detectability_floor(index: StyleIndex) -> float:
-    """The part of an image below which the median artist is usually not seen beside another: in [0, 1].
-
-    An image that is a of one artist and 1 - a of another, whose centroids are at right angles, has the cosine
-    ``a s / sqrt(a^2 + (1 - a)^2)`` to the first, whose own works have s; it must exceed ``h + entry``. Rough,
-    and 1 where the median artist cannot be told apart at all, or is not known.
-    """
-    import numpy as np
-
-    own = index.own_similarities
-    if not len(own):
-        return 1.0
-    needed = (own[:, 1] + index.entry) / np.maximum(own[:, 0], 1e-9)
-    ratio = np.where(own[:, 0] > 0.0, np.clip(needed, 0.0, 1.0), 1.0)
-    return float(np.median(ratio / (ratio + np.sqrt(1.0 - ratio**2))))
 
 
 def _check_encoder(encoder: EncoderFacts, index: StyleIndex) -> None:
@@ -308,16 +292,24 @@ def _check_encoder(encoder: EncoderFacts, index: StyleIndex) -> None:
 
 
 def _all_near(
-    vector: NDArray[np.float32], index: StyleIndex, allowed: Sequence[str], eligibility: Eligibility
+    vector: NDArray[np.float32],
+    index: StyleIndex,
+    allowed: frozenset[str],
+    eligibility: Eligibility,
+    model_id: str,
 ) -> list[Hit]:
     """Allowed hits, best first, ties by id: all above the threshold, and those of the nearest creators."""
     if not allowed:
         return []
-    known = frozenset(allowed)
     k = FIRST_K
     while True:
-        found = index.search(vector, k=k, allowed=known)
-        hits = [hit for hit in found.hits if hit.artist_id in known]
+        found = index.search(vector, k=k, allowed=allowed)
+        # whatever the index and the list say, nobody who may not be credited now gets any further
+        hits = [
+            hit
+            for hit in found.hits
+            if hit.artist_id in allowed and eligibility.may_be_credited(hit.artist_id, model_id)
+        ]
         creators = {eligibility.artists[hit.artist_id].creator_id for hit in hits}
         # a creator's many entries must not crowd the others out
         if found.complete and (len(creators) >= CANDIDATES or k >= len(allowed)):
@@ -352,14 +344,15 @@ def _hint_identity(hint: Hint | None) -> dict[str, Any] | None:
 def _near_in_a_facet(
     facets: NDArray[np.float32],
     index: StyleIndex,
-    allowed: Sequence[str],
+    allowed: frozenset[str],
     eligibility: Eligibility,
+    model_id: str,
     candidates: Sequence[Player],
 ) -> list[Player]:
     """The candidates, and whoever is near a part of the image; best for the whole image first."""
     named = {player.hit.artist_id for player in candidates}
     for facet in facets[1:]:
-        named |= {hit.artist_id for hit in _all_near(facet, index, allowed, eligibility)}
+        named |= {hit.artist_id for hit in _all_near(facet, index, allowed, eligibility, model_id)}
     hits = sorted(index.affinities(facets[0], sorted(named)), key=lambda hit: (-hit.z, hit.artist_id))
     return [Player(hit, eligibility.artists[hit.artist_id].creator_id) for hit in hits]
 
@@ -385,9 +378,15 @@ def _inputs(
         for row, facet in enumerate(facets):
             of = {hit.artist_id: hit.z for hit in index.affinities(facet, ids)}
             z[row] = [of[artist_id] for artist_id in ids]
-        # Bonferroni: any of the facets may credit somebody
-        delta = index.delta_at(index.alpha / len(facets))
-        return facet_inputs(candidates, z, delta=delta, recognised=RECOGNISED, eligible_count=eligible_count)
+        return facet_inputs(
+            candidates,
+            z,
+            delta=index.delta,
+            entry=index.entry,
+            recognised=RECOGNISED,
+            eligible_count=eligible_count,
+            artists_part=float(policy.to_artists * (1 - policy.content)),
+        )
     entry = index.entry
     entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry])
     query = index.styled(facets[0])
@@ -518,12 +517,12 @@ def _confidence(
     return confidence(found.steadiness, max(paid.values()) / sum(paid.values()))
 
 
-def _value_function(game: GameInputs, n_facets: int) -> dict[str, Any]:
+def _value_function(game: GameInputs) -> dict[str, Any]:
     parameters = {"delta": decimal_text(game.delta), "recognised": decimal_text(game.recognised)}
-    if game.value in (Value.BLEND, Value.RECONSTRUCTION):
+    if game.value is not Value.NEAREST:
         parameters["entry"] = decimal_text(game.entry)
     if game.value is Value.FACETS:
-        parameters["facets"] = str(n_facets)
+        parameters["facets"] = FACETS.name
     return {"name": str(game.value), "parameters": parameters}
 
 

@@ -27,6 +27,7 @@ from fairbrush.corpus.images import hash_file, image_limits, read_file
 from fairbrush.documents import to_record
 from fairbrush.domain import Artist, EmbedStatus, Hint, HintSource, Value
 from fairbrush.embedding.cache import EmbeddingCache
+from fairbrush.embedding.facets import FACETS, WHOLE
 from fairbrush.embedding.session import EmbeddingSession
 from fairbrush.errors import (
     AttributionError,
@@ -70,13 +71,13 @@ _Generation = GenerationMetadata | GenerationUnreadableError | None
 
 @dataclass(frozen=True, eq=False)
 class _Embedded:
-    """vector: raw float32 (dim,). ``device``: where the encoder ran; None where it came from the cache.
+    """vectors: raw float32 (n_views, dim). ``device``: where the encoder ran; None where from the cache.
 
     ``generation``: what the file says about it, or why that cannot be read.
     """
 
     sha256: str
-    vector: NDArray[np.float32]
+    vectors: NDArray[np.float32]
     device: str | None
     generation: _Generation
 
@@ -96,17 +97,18 @@ class Lookup:
         intervals: bool = True,
     ) -> None:
         """``prompt``: of every image asked about; None: what its file says, unless not ``metadata``.
-        ``value``: the policy's where None.
+        ``value``: the policy's where None; ``facets`` embeds an image's crops too.
 
         Raises WorkspaceError, PolicyError, IndexUnusableError, EligibilityError, RegistryError.
         """
         self.workspace = require_workspace(settings.workspace)
         self.policy = read_policy(settings.policy)
         self.model = model or self.policy.model
+        self.value = value or Value(self.policy.value)
+        self._views = FACETS if self.value is Value.FACETS else WHOLE
+        self._intervals = intervals
         self._settings = settings
         self._record = record
-        self._value = value or Value(self.policy.value)
-        self._intervals = intervals
         # a whole block of parameters may have been pasted, the negative prompt in it
         self._prompt = None if prompt is None else parse_parameters(prompt).prompt or ""
         self._reads_metadata = metadata and prompt is None
@@ -163,14 +165,14 @@ class Lookup:
         try:
             attribution = attribute_vector(
                 ImageFacts(embedded.sha256, path),
-                embedded.vector,
+                embedded.vectors,
                 index=self.index,
                 eligibility=self.eligibility,
                 encoder=EncoderFacts(self.index.encoder_id, self.index.variants[0], embedded.device),
                 policy=self.policy,
                 model_id=self.model,
                 hint=self._hint(embedded.generation),
-                value=self._value,
+                value=self.value,
                 intervals=self._intervals,
             )
         except VectorRefusedError as refused:
@@ -225,7 +227,7 @@ class Lookup:
         return self._finder.find(prompt)
 
     def _vectors(self, paths: Sequence[Path]) -> dict[Path, _Embedded | Answer]:
-        """The vector of each path, from the cache where it can be, or why there is none."""
+        """The vectors of each path, from the cache where they can be, or why there are none."""
         settled: dict[Path, _Embedded | Answer] = {}
         digests: dict[Path, str] = {}
         generations: dict[str, _Generation] = {}
@@ -237,7 +239,7 @@ class Lookup:
         stored = self._stored(digests.values())
         missing = [path for path, sha256 in digests.items() if sha256 not in stored]
         device = self._embedder().encoder.device if missing else None
-        for outcome in self._embedder().embed(missing) if missing else ():
+        for outcome in self._embedder().embed(missing, views=self._views) if missing else ():
             if outcome.status is EmbedStatus.FAILED or outcome.sha256 is None:
                 settled[outcome.path] = Answer(outcome.path, None, outcome.reason, outcome.detail)
                 del digests[outcome.path]
@@ -269,11 +271,11 @@ class Lookup:
         return sha256
 
     def _stored(self, sha256s: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """Raw float32 (dim,) by SHA-256, of what is cached. Only read, so a read-only disk will do."""
+        """Raw float32 (n_views, dim) by SHA-256, of what is cached. Only read: a read-only disk will do."""
         try:
             with EmbeddingCache.open(self._settings.cache_folder, readonly=True) as cache:
-                space = cache.space(self.index.encoder_id, self.index.variants[0])
-                return {sha256: rows[0] for sha256, rows in space.get_many(sorted(set(sha256s))).items()}
+                variant = self._views.variant(self.index.variants[0])
+                return cache.space(self.index.encoder_id, variant).get_many(sorted(set(sha256s)))
         except CacheDamagedError:
             raise
         except CacheError:  # there is none yet, or it may not be read: the embedder makes it, or says why not

@@ -5,9 +5,9 @@ from, and what ``play`` makes of them. The one rule: ``play`` sees nothing but i
 carries them can be recomputed bit for bit when index and vectors are gone.
 
 The unknown-style rule is the same for every value function: an image whose best affinity is not above the
-index's threshold ``delta`` credits nobody. Where somebody is above it, ``blend`` and ``reconstruction`` let
-in whoever is above the index's lower ``entry``: a second artist's part of an image is seldom as strong as a
-whole one.
+index's threshold ``delta`` credits nobody. Where somebody is above it, ``blend``, ``reconstruction`` and, in
+each facet, ``facets`` let in whoever is above the index's lower ``entry``: a second artist's part of an image
+is seldom as strong as a whole one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from fairbrush.game.values import ValueFunction
 
-CANDIDATES = 32  # creators, nearest first, of whom blend and reconstruction choose
+CANDIDATES = 32  # creators, nearest first, of whom all but nearest choose
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class GameInputs:
     """All that shares are computed from. ``players``: best first.
 
     gram: of the players' centroids, for ``blend`` and ``reconstruction``; facet_z: a row of affinities a
-    facet, for ``facets``, whose ``delta`` is each facet's; certificate: what choosing the players may lose.
+    facet, for ``facets``; certificate: what choosing the players may lose.
     """
 
     value: Value
@@ -92,21 +92,42 @@ def facet_inputs(
     facet_z: NDArray[np.float64],
     *,
     delta: float,
+    entry: float,
     recognised: float,
     eligible_count: int,
+    artists_part: float,
 ) -> GameInputs:
-    """Whoever is above the threshold in any facet plays. facet_z: float64 (n_facets, n_candidates)."""
-    near = np.flatnonzero((facet_z > delta).any(axis=0)).tolist()
-    rows = tuple(tuple(row) for row in facet_z[:, near].tolist())
+    """Where the whole image passes ``delta``, those play who are above the entry in any facet.
+
+    candidates: best first for the whole image; facet_z: float64 (n_facets, n_candidates), the whole image
+    first. The creators with the largest gains stay; whoever else is above the entry gains at most what the
+    last of them does, so together at most this part of v, and so much too much have those who stay.
+    """
+    kind = "airport closed form a facet"
+    if not candidates or candidates[0].hit.z <= delta:
+        certificate = exact_certificate(kind)
+        return GameInputs(Value.FACETS, (), delta, entry, recognised, eligible_count, certificate)
+    gains = np.maximum(facet_z - entry, 0.0)
+    best = gains.max(axis=0)
+    gain_of: dict[str, float] = {}  # largest first
+    for position in np.argsort(-best, kind="stable").tolist():
+        if best[position] > 0.0:
+            gain_of.setdefault(candidates[position].creator_id, float(best[position]))
+    creators = list(gain_of)[:CANDIDATES]
+    playing = [at for at, one in enumerate(candidates) if best[at] > 0.0 and one.creator_id in creators]
+    certificate = exact_certificate(kind)
+    if len(creators) == CANDIDATES:
+        part = gain_of[creators[-1]] / float(gains[:, playing].max(axis=1).mean())
+        certificate = Certificate(f"{kind}, truncated", False, min(part, 1.0) * artists_part)
     return GameInputs(
         Value.FACETS,
-        tuple(candidates[position] for position in near),
+        tuple(candidates[position] for position in playing),
         delta,
-        delta,
+        entry,
         recognised,
         eligible_count,
-        exact_certificate("airport closed form a facet"),
-        facet_z=rows,
+        certificate,
+        facet_z=tuple(tuple(row) for row in facet_z[:, playing].tolist()),
     )
 
 
@@ -293,7 +314,7 @@ def _game(inputs: GameInputs, columns: Sequence[Sequence[int]]) -> ValueFunction
         return Nearest([hit.z for hit in hits], delta=inputs.delta)
     if inputs.value is Value.FACETS:
         z = np.array(inputs.facet_z)[:, first]
-        return Facets(z, delta=inputs.delta, weights=np.full(len(z), 1.0 / len(z)))
+        return Facets(z, delta=inputs.entry, weights=np.full(len(z), 1.0 / len(z)))
     similarities = [hit.similarity for hit in hits]
     gram = np.array(inputs.gram)[np.ix_(first, first)]
     if inputs.value is Value.BLEND:

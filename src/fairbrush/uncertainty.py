@@ -139,17 +139,16 @@ def _phi_many(
     z = similarities - h
     if value is Value.NEAREST:
         return shapley_of_nearest_many(np.maximum(z[:, 0] - delta, 0.0))
+    known = z[:, 0].max(axis=1) > delta
     if value is Value.FACETS:
-        of_facets = [shapley_of_nearest_many(np.maximum(z[:, p] - delta, 0.0)) for p in range(z.shape[1])]
-        mean: NDArray[np.float64] = np.mean(of_facets, axis=0)
-        return mean
+        of_facets = [shapley_of_nearest_many(np.maximum(z[:, p] - entry, 0.0)) for p in range(z.shape[1])]
+        return np.where(known[:, None], np.mean(of_facets, axis=0), 0.0)
     gains = z[:, 0] - entry
     playing = gains > 0.0
     # whoever is below the entry is no candidate: with no gain at all, and at right angles to everybody
     gains = np.where(playing, gains, -1.0)
     gram = np.where(playing[:, :, None] & playing[:, None, :], gram, np.eye(len(h)))
     chosen = _supports(worth_of_every_blend(gains, gram))[:, None]
-    known = z[:, 0].max(axis=1) > delta
     if value is Value.BLEND:
         worths = worth_of_every_blend(similarities[:, 0], gram)
         within = np.arange(worths.shape[1]) & chosen

@@ -312,6 +312,7 @@ class FittedFairbrush:
     options: Mapping[str, Any]
 
     def shares(self, vectors: NDArray[np.float32]) -> list[Shares]:
+        """vectors: raw float32 (n, dim); for facets (n, n_facets, dim)."""
         return [self._shares(vector) for vector in vectors]
 
     def _shares(self, vector: NDArray[np.float32]) -> Shares:

@@ -1,7 +1,8 @@
 """Files in, cached vectors out: hash, ask the cache, decode and encode only what is missing.
 
-Enters: image paths. Leaves: one ``EmbedOutcome`` each, as they are settled. The one rule: a batch is
-committed before its outcomes are yielded, so an interrupted run loses at most the batch in hand.
+Enters: image paths, and which views of each. Leaves: one ``EmbedOutcome`` each, as they are settled. The one
+rule: a batch is committed before its outcomes are yielded, so an interrupted run loses at most the batch in
+hand.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fairbrush.corpus.images import DecodedImage, ImageLimits, Refusal, hash_file
 from fairbrush.domain import EmbedOutcome, EmbedStatus
+from fairbrush.embedding.facets import WHOLE, Views
 from fairbrush.errors import ImageRefusedError
 
 if TYPE_CHECKING:
@@ -32,11 +34,13 @@ def embed_files(
     reader: ImageReader,
     limits: ImageLimits,
     batch: int = 32,
+    views: Views = WHOLE,
 ) -> Iterator[EmbedOutcome]:
-    """Make sure every image has its vector in ``space``; yields one outcome a path, not in input order.
+    """Make sure every image has its row in ``space``; yields one outcome a path, not in input order.
 
-    A file that cannot be read or decoded is a failed outcome and stops nothing. Raises CacheFullError and
-    the encoder's errors; whatever was yielded before is committed.
+    A row is float32 (views.count, dim); ``batch`` is how many views are encoded at a time, at least one
+    image's. A file that cannot be read or decoded is a failed outcome and stops nothing. Raises
+    CacheFullError and the encoder's errors; whatever was yielded before is committed.
     """
     for start in range(0, len(paths), LOOK_UP):
         paths_of: dict[str, list[Path]] = defaultdict(list)  # a content may lie under several names
@@ -48,11 +52,17 @@ def embed_files(
         missing = space.missing(list(paths_of))
         for sha256 in paths_of.keys() - set(missing):
             yield from _outcomes(paths_of[sha256], EmbedStatus.CACHED, sha256)
-        yield from _embed_missing({sha: paths_of[sha] for sha in missing}, encoder, space, reader, batch)
+        unsettled = {sha256: paths_of[sha256] for sha256 in missing}
+        yield from _embed_missing(unsettled, encoder, space, reader, batch, views)
 
 
 def _embed_missing(
-    paths_of: dict[str, list[Path]], encoder: Encoder, space: CacheSpace, reader: ImageReader, batch: int
+    paths_of: dict[str, list[Path]],
+    encoder: Encoder,
+    space: CacheSpace,
+    reader: ImageReader,
+    batch: int,
+    views: Views,
 ) -> Iterator[EmbedOutcome]:
     first_paths = {paths[0]: sha256 for sha256, paths in paths_of.items()}
     waiting: list[tuple[DecodedImage, list[Path]]] = []
@@ -62,24 +72,26 @@ def _embed_missing(
             yield from _outcomes(paths, EmbedStatus.FAILED, None, str(answer.reason), answer.detail)
             continue
         waiting.append((answer, paths))
-        if len(waiting) == batch:
-            yield from _commit(waiting, encoder, space)
+        if len(waiting) == max(1, batch // views.count):
+            yield from _commit(waiting, encoder, space, views)
             waiting = []
     if waiting:
-        yield from _commit(waiting, encoder, space)
+        yield from _commit(waiting, encoder, space, views)
 
 
 def _commit(
-    waiting: Sequence[tuple[DecodedImage, list[Path]]], encoder: Encoder, space: CacheSpace
+    waiting: Sequence[tuple[DecodedImage, list[Path]]], encoder: Encoder, space: CacheSpace, views: Views
 ) -> list[EmbedOutcome]:
+    """An image is stored with all of its views, or fails."""
     import numpy as np
 
-    vectors = encoder.embed([image.pixels for image, _ in waiting])
-    sound = [bool(np.isfinite(vector).all()) for vector in vectors]
+    encoded = encoder.embed([view for image, _ in waiting for view in views.cut(image.pixels)])
+    rows = encoded.reshape(len(waiting), views.count, -1)
+    sound = [bool(np.isfinite(row).all()) for row in rows]
     space.put_many(
         {
-            image.sha256: vector[None]
-            for (image, _), vector, is_sound in zip(waiting, vectors, sound, strict=True)
+            image.sha256: row
+            for (image, _), row, is_sound in zip(waiting, rows, sound, strict=True)
             if is_sound
         }
     )

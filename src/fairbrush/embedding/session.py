@@ -27,6 +27,7 @@ from fairbrush.domain import EmbedOutcome
 from fairbrush.embedding.cache import CacheSpace, EmbeddingCache
 from fairbrush.embedding.embed import embed_files
 from fairbrush.embedding.encoder import Device, Encoder, load_encoder
+from fairbrush.embedding.facets import WHOLE, Views
 from fairbrush.errors import ConfigError
 
 # Beyond these nothing works: no image is decoded in time, a timer overflows, or starting takes for ever.
@@ -44,7 +45,8 @@ class EmbeddingSession:
         self._batch = settings.batch
         self._workers = decoding_workers(settings)
         self._stack = ExitStack()
-        self._space: CacheSpace | None = None
+        self._cache: EmbeddingCache | None = None
+        self._spaces: dict[str, CacheSpace] = {}
 
     @classmethod
     def open(cls, settings: Settings, *, allow_download: bool = False) -> Self:
@@ -68,8 +70,7 @@ class EmbeddingSession:
         return cls(encoder, settings, limits)
 
     def __enter__(self) -> Self:
-        cache = self._stack.enter_context(EmbeddingCache.open(self.cache_folder))
-        self._space = cache.space(self.encoder.encoder_id, self.encoder.variant)
+        self._cache = self._stack.enter_context(EmbeddingCache.open(self.cache_folder))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,22 +78,30 @@ class EmbeddingSession:
 
     @property
     def space(self) -> CacheSpace:
-        assert self._space is not None, "use the session as a context manager"
-        return self._space
+        """Of whole images."""
+        return self.space_of(WHOLE)
+
+    def space_of(self, views: Views) -> CacheSpace:
+        assert self._cache is not None, "use the session as a context manager"
+        variant = views.variant(self.encoder.variant)
+        if variant not in self._spaces:
+            self._spaces[variant] = self._cache.space(self.encoder.encoder_id, variant)
+        return self._spaces[variant]
 
     def find(self, paths: Sequence[Path]) -> FoundImages:
         return find_images(dict.fromkeys(paths))
 
-    def embed(self, paths: Sequence[Path]) -> Iterator[EmbedOutcome]:
+    def embed(self, paths: Sequence[Path], *, views: Views = WHOLE) -> Iterator[EmbedOutcome]:
         """One outcome a path, as they are settled; see ``embed_files``."""
         with ImageReader(self._limits, workers=min(self._workers, max(1, len(paths)))) as reader:
             yield from embed_files(
                 paths,
                 encoder=self.encoder,
-                space=self.space,
+                space=self.space_of(views),
                 reader=reader,
                 limits=self._limits,
                 batch=self._batch,
+                views=views,
             )
 
 

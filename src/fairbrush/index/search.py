@@ -21,7 +21,7 @@ from fairbrush.errors import DeviceUnavailableError, IndexDamagedError, IndexMis
 from fairbrush.index.faiss_door import import_faiss
 from fairbrush.index.segments import Segment, SegmentArtist, StoredWorks
 from fairbrush.index.versions import IndexVersion, VersionFiles, current_manifest, read_version
-from fairbrush.style.affinity import PanelScale, style_rows
+from fairbrush.style.affinity import PanelScale, detectability_floor, style_rows
 from fairbrush.style.centroids import ArtistStyle
 
 if TYPE_CHECKING:
@@ -236,8 +236,8 @@ class StyleIndex:
         return VersionFiles(self.folder, self.manifest.space_id).read_strangers(self.manifest)
 
     @cached_property
-    def own_similarities(self) -> NDArray[np.float64]:
-        """float64 (n, 2): of each artist of five works or more, the median cosine of own works, and h."""
+    def detectability_floor(self) -> float:
+        """See ``style.affinity.detectability_floor``: of the artists of five works or more."""
         import numpy as np
 
         h = dict(zip(self.owners.tolist(), (-self.rows[:, -1]).tolist(), strict=True))
@@ -246,7 +246,7 @@ class StyleIndex:
             for owner, artist_id in enumerate(self.artist_ids)
             if (q := self.places[artist_id][1].recognisability) is not None
         ]
-        return np.array(known, np.float64).reshape(-1, 2)
+        return detectability_floor(np.array(known, np.float64).reshape(-1, 2), self.entry)
 
     def styled(self, vector: NDArray[np.float32]) -> NDArray[np.float64]:
         """float64 (dim,), a unit row in style space, of raw float32 (dim,). Raises VectorRefusedError."""

@@ -131,6 +131,28 @@ def _height(similarities: NDArray[np.float64], rule: OffsetRule) -> float:
     return float(np.sort(similarities)[-NEIGHBOURS:].mean())
 
 
+def detectability_floor(own: NDArray[np.float64], entry: float) -> float:
+    """The part of an image below which the median artist is usually not seen beside another: in [0, 1].
+
+    An image that is a of one artist and 1 - a of another, whose centroids are at right angles, has the cosine
+    ``a s / sqrt(a^2 + (1 - a)^2)`` to the first, whose own works have s; it must exceed ``h + entry``. Rough,
+    and 1 where the median artist cannot be told apart at all, or is not known.
+
+    own: float64 (n_artists, 2), the median cosine s of own works to their artist without them, and h.
+
+    >>> import numpy as np
+    >>> round(detectability_floor(np.array([[0.8, 0.2], [0.6, 0.3], [0.7, 0.2]]), 0.1), 3)
+    0.322
+    """
+    import numpy as np
+
+    if not len(own):
+        return 1.0
+    needed = (own[:, 1] + entry) / np.maximum(own[:, 0], 1e-9)
+    ratio = np.where(own[:, 0] > 0.0, np.clip(needed, 0.0, 1.0), 1.0)
+    return float(np.median(ratio / (ratio + np.sqrt(1.0 - ratio**2))))
+
+
 @dataclass(frozen=True, eq=False)
 class PanelScale:
     """The panel's running maximum: what the best of all artists scores on each stranger's work.
