@@ -200,12 +200,13 @@ class Lookup:
         Raises AttributionError where the image's vector was dropped meanwhile.
         """
         sha256 = attribution.image.sha256
-        vector = self._stored([sha256]).get(sha256)
-        if vector is None:
+        stored = self._stored([sha256])
+        if sha256 not in stored:
             raise AttributionError(
                 f"The vector of {attribution.image.path} was just dropped.", next_step="Ask again."
             )
-        return why(attribution, artist, vector, index=self.index, eligibility=self.eligibility)
+        whole = stored[sha256].reshape(-1, self.index.dim)[0]
+        return why(attribution, artist, whole, index=self.index, eligibility=self.eligibility)
 
     def _hint(self, generation: _Generation) -> Hint | None:
         """Whom the prompt names; None where there is none."""

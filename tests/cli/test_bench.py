@@ -14,6 +14,7 @@ SECTIONS = {
     "false credit against credit",
     "intervals",
     "clones",
+    "words",
 }
 
 
