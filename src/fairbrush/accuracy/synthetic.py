@@ -45,9 +45,13 @@ VARIANT = "float32"
 
 @dataclass(frozen=True, eq=False)
 class SyntheticWorld:
-    """One draw of everything that is not a work: axes, schools. The same seed gives the same world."""
+    """One draw of everything that is not a work: axes, schools. The same seed gives the same world.
+
+    ``subject``: its variance, beside that of ``m``, schools and ``own``: how far subjects hide styles.
+    """
 
     seed: int
+    subject: float = SUBJECT
 
     def _rng(self, *what: int) -> np.random.Generator:
         import numpy as np
@@ -95,7 +99,7 @@ class SyntheticWorld:
         import numpy as np
 
         subject = self._rng(4, draw).normal(size=styles.shape) @ self._axes[1]
-        works = COMMON**0.5 * self._common + styles + SUBJECT**0.5 * subject
+        works = COMMON**0.5 * self._common + styles + self.subject**0.5 * subject
         unit: NDArray[np.float32] = (works / np.linalg.norm(works, axis=1, keepdims=True)).astype(np.float32)
         return unit
 
