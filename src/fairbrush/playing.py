@@ -78,9 +78,9 @@ class Played:
     split: Split
 
 
-def entry_threshold(delta: float) -> float:
+def entry_threshold(delta: float, *, co_credit: float = CO_CREDIT) -> float:
     """Above which an artist may share in an image that somebody is credited for."""
-    return min(CO_CREDIT * delta, delta)
+    return min(co_credit * delta, delta)
 
 
 def nearest_inputs(
@@ -124,12 +124,13 @@ def mix_inputs(
     recognised: float,
     eligible_count: int,
     artists_part: float,
+    co_credit: float = CO_CREDIT,
 ) -> GameInputs:
     """Of the candidates those whom the best non-negative mix needs; look-alikes are explained away.
 
-    candidates: best first, all above ``entry_threshold(delta)``; gram: float64 (n, n) of their centroids.
+    candidates: best first, all above the entry threshold; gram: float64 (n, n) of their centroids.
     """
-    entry = entry_threshold(delta)
+    entry = entry_threshold(delta, co_credit=co_credit)
     if not candidates or candidates[0].hit.z <= delta:
         certificate = exact_certificate(_KIND[value])
         return GameInputs(value, (), delta, entry, recognised, eligible_count, certificate)

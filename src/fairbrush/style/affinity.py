@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fairbrush.errors import VectorRefusedError
 
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 QUANTILE = 0.95
 NEIGHBOURS = 10
+
+
+class Height(Protocol):
+    """What an offset is: an index has an ``OffsetRule``, a comparison may have another."""
+
+    def height(self, similarities: NDArray[np.float64]) -> float: ...
 
 
 class OffsetRule(StrEnum):
@@ -41,6 +47,14 @@ class OffsetRule(StrEnum):
 
     QUANTILE = "quantile-0.95"
     CSLS = "csls-10"
+
+    def height(self, similarities: NDArray[np.float64]) -> float:
+        """similarities: float64 (n_strangers,), of each to an artist."""
+        import numpy as np
+
+        if self is OffsetRule.QUANTILE:
+            return float(np.quantile(similarities, QUANTILE))
+        return float(np.sort(similarities)[-NEIGHBOURS:].mean())
 
 
 def style_rows(space: StyleSpace, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -83,7 +97,7 @@ def check_vectors(vectors: NDArray[np.float32], *, dim: int) -> None:
 
 
 def offset(
-    centroids: NDArray[np.float32], strangers: Strangers, *, rule: OffsetRule = OffsetRule.QUANTILE
+    centroids: NDArray[np.float32], strangers: Strangers, *, rule: Height = OffsetRule.QUANTILE
 ) -> float:
     """``h``: how near strangers come to the nearest of an artist's centroids, a float32 number.
 
@@ -91,11 +105,11 @@ def offset(
     """
     import numpy as np
 
-    return float(np.float32(_height(_nearest(centroids, strangers), rule)))
+    return float(np.float32(rule.height(_nearest(centroids, strangers))))
 
 
 def stranger_affinity(
-    rows: NDArray[np.float32], strangers: Strangers, *, rule: OffsetRule
+    rows: NDArray[np.float32], strangers: Strangers, *, rule: Height
 ) -> NDArray[np.float64]:
     """``z`` of every stranger for one artist: float64 (n_strangers,).
 
@@ -110,7 +124,7 @@ def stranger_affinity(
     z = np.empty(len(similarities))
     for fold in range(int(folds.max()) + 1):
         inside = folds == fold
-        z[inside] = similarities[inside] - _height(similarities[~inside], rule)
+        z[inside] = similarities[inside] - rule.height(similarities[~inside])
     return z
 
 
@@ -120,14 +134,6 @@ def _nearest(centroids: NDArray[np.float32], strangers: Strangers) -> NDArray[np
 
     best: NDArray[np.float64] = (strangers.wide @ centroids.astype(np.float64).T).max(axis=1)
     return best
-
-
-def _height(similarities: NDArray[np.float64], rule: OffsetRule) -> float:
-    import numpy as np
-
-    if rule is OffsetRule.QUANTILE:
-        return float(np.quantile(similarities, QUANTILE))
-    return float(np.sort(similarities)[-NEIGHBOURS:].mean())
 
 
 @dataclass(frozen=True, eq=False)
