@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fairbrush.errors import StyleSpaceError
+from fairbrush.style.diagnostics import SpaceDiagnostics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,10 +25,12 @@ POWER = 0.5
 
 @dataclass(frozen=True, eq=False)
 class StyleSpace:
-    """centre: float64 (dim,); whitening: float64 (dim, dim), symmetric."""
+    """centre: float64 (dim,); whitening: float64 (dim, dim), symmetric. diagnostics: of the panel it was
+    fitted on, where they were taken; they are no part of ``space_id``."""
 
     centre: NDArray[np.float64]
     whitening: NDArray[np.float64]
+    diagnostics: SpaceDiagnostics | None = None
 
     @property
     def space_id(self) -> str:
