@@ -36,7 +36,7 @@ from build_gallery import (
 from clipart import Drawing, IconHand, icon_hands, icon_images, slug
 from train_mini_clip import held_out_rows
 
-FEWEST_WORKS = 8
+FEWEST_WORKS = 7  # a hand with fewer says little; with eight there would be fewer than 40 hands
 
 
 @dataclass(frozen=True, eq=False)
