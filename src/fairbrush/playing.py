@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from fairbrush.game.values import ValueFunction
 
-CO_CREDIT = 0.25  # entry is this part of delta (docs/LOG.md)
+CO_CREDIT = 0.5  # entry is this part of delta (docs/style-space.md)
 CANDIDATES = 32  # creators, nearest first, of whom blend and reconstruction choose
 
 
