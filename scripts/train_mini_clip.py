@@ -19,6 +19,7 @@ import platform
 import random
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,14 @@ def load_training_set(openclipart: Path, iconify: Path, cache: Path, *, workers:
         cache.with_suffix(".tmp.npy").rename(cache)
     facts = json.loads(cache.with_suffix(".json").read_text())
     hands, titles = facts["hands"], facts["titles"]
+    held_out = held_out_rows(hands)
+    captions = [f"{title} by {hand}" for title, hand in zip(titles, hands, strict=True)]
+    is_icon = np.arange(len(hands)) >= facts["drawings"]
+    return TrainingSet(np.load(cache), captions, hands, held_out, is_icon)
+
+
+def held_out_rows(hands: Sequence[str]) -> NDArray[np.bool_]:
+    """bool (n,): which works of the larger hands never train. hands: whose each is."""
     held_out = np.zeros(len(hands), bool)
     by_hand: dict[str, list[int]] = defaultdict(list)
     for row, hand in enumerate(hands):
@@ -115,9 +124,7 @@ def load_training_set(openclipart: Path, iconify: Path, cache: Path, *, workers:
     for hand, members in by_hand.items():
         if len(members) >= 4 * HELD_OUT:
             held_out[random.Random(hand).sample(members, HELD_OUT)] = True
-    captions = [f"{title} by {hand}" for title, hand in zip(titles, hands, strict=True)]
-    is_icon = np.arange(len(hands)) >= facts["drawings"]
-    return TrainingSet(np.load(cache), captions, hands, held_out, is_icon)
+    return held_out
 
 
 class HandSampler:

@@ -171,6 +171,10 @@ def test_show_and_verify(workspace: Path, gallery: Gallery) -> None:
     shown = answer(workspace, "index", "show")
     assert [(row["artist"], row["works"]) for row in shown["members"]] == [(n, 6) for n in gallery.works]
     assert {row["can_be_told_apart"] for row in shown["members"]} <= {True, False}
+    told = shown["style_space"]
+    assert (told["works"], told["hands"], told["shrinkage"]) == (371, 139, 0.3), "the bundled panel's"
+    assert told["cosine_after"] < told["cosine_before"]
+    assert b"style space: effective_rank" in command(workspace, "index", "show").stdout
     assert command(workspace, "index", "verify").stderr == "Every version is sound.\n"
     (segment,) = workspace.glob("indexes/*/segments/*.works")
     segment.write_bytes(segment.read_bytes()[:-1] + b"?")

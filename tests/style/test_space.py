@@ -33,6 +33,18 @@ def test_full_shrinkage_only_centres_and_scales():
     assert_allclose(space.apply(vectors), centred / np.linalg.norm(centred, axis=1, keepdims=True), atol=1e-9)
 
 
+def test_a_power_of_one_half_is_undone_by_another_and_an_origin_can_stay():
+    vectors, hands = panel(np.random.default_rng(6))
+    half, quarter, whole = (
+        fit_style_space(vectors, hands, power=power).whitening for power in (0.5, 0.25, 1.0)
+    )
+    assert_allclose(quarter @ quarter, half, atol=1e-9)
+    assert_allclose(half @ half, whole, atol=1e-9)
+    stays = fit_style_space(vectors, hands, centred=False)
+    assert not stays.centre.any()
+    assert_allclose(stays.whitening, half, atol=1e-12)
+
+
 def test_whitening_finds_the_hand_that_the_nuisance_hides():
     rng = np.random.default_rng(2)
     vectors, hands = panel(rng, hands=40)

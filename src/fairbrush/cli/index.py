@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -170,9 +171,12 @@ def show(
     ]
     rows.sort(key=lambda row: str(row["artist"]))
     facts = _version_row(index.manifest)
-    document = {"schema": "fairbrush.index_shown/1", **facts, "members": rows}
+    told = index.space.diagnostics
+    style_space = None if told is None else asdict(told)
+    document = {"schema": "fairbrush.index_shown/1", **facts, "style_space": style_space, "members": rows}
     if format_ is Format.TABLE and output is None:
-        write_answer(listing(facts) + "\n", None)
+        of_space = {f"style space: {name}": value for name, value in (style_space or {}).items()}
+        write_answer(listing({**facts, **of_space}) + "\n", None)
     emit(rows, format_, columns=("artist", "artist_id"), document=document, output=output)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fairbrush.errors import VectorRefusedError
-from fairbrush.style.affinity import OffsetRule, offset
+from fairbrush.style.affinity import Height, OffsetRule, offset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ class FittedStyle:
 
 
 def fit_style(
-    works: NDArray[np.float64], strangers: Strangers, *, rule: OffsetRule = OffsetRule.QUANTILE
+    works: NDArray[np.float64], strangers: Strangers, *, rule: Height = OffsetRule.QUANTILE
 ) -> FittedStyle:
     """Fit 1, 3 or 6 centroids, whichever brings works that were left out nearest, strangers considered.
 
@@ -64,7 +64,7 @@ def fit_style(
 
 
 def own_affinities(
-    works: NDArray[np.float64], strangers: Strangers, *, count: int, h: float, rule: OffsetRule
+    works: NDArray[np.float64], strangers: Strangers, *, count: int, h: float, rule: Height
 ) -> NDArray[np.float64]:
     """float64 (n_works,): each work's affinity to its artist without it, as ``fit_style`` judges it.
 
@@ -114,7 +114,7 @@ def periods(works: NDArray[np.float64], centroids: NDArray[np.floating]) -> NDAr
 
 
 def _left_out_affinities(
-    works: NDArray[np.float64], strangers: Strangers, count: int, rule: OffsetRule
+    works: NDArray[np.float64], strangers: Strangers, count: int, rule: Height
 ) -> NDArray[np.float64]:
     """float64 (n_works,): each work's affinity to centroids fitted without its fold."""
     import numpy as np

@@ -8,13 +8,14 @@ stops the fit, since a smaller panel is another style space.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairbrush.corpus.images import find_images
 from fairbrush.errors import PanelError
-from fairbrush.style.space import StyleSpace, fit_style_space
+from fairbrush.style.diagnostics import diagnose
+from fairbrush.style.space import SHRINKAGE, StyleSpace, fit_style_space
 from fairbrush.style.strangers import FEWEST_HANDS, Strangers, cross_fit
 
 if TYPE_CHECKING:
@@ -107,7 +108,9 @@ def fit_panel(session: EmbeddingSession, panel: Panel) -> FittedPanel:
         )
     vectors = np.stack([stored[sha256][0] for sha256 in order])
     hands = tuple(hand_of[sha256] for sha256 in order)
-    return FittedPanel(fit_style_space(vectors, hands), vectors, hands)
+    space = fit_style_space(vectors, hands)
+    told = diagnose(space, vectors, hands, shrinkage=SHRINKAGE)
+    return FittedPanel(replace(space, diagnostics=told), vectors, hands)
 
 
 def _settled_hands(session: EmbeddingSession, panel: Panel) -> dict[str, str]:

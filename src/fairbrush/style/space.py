@@ -13,20 +13,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fairbrush.errors import StyleSpaceError
+from fairbrush.style.diagnostics import SpaceDiagnostics
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 SHRINKAGE = 0.3
+POWER = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class StyleSpace:
-    """centre: float64 (dim,); whitening: float64 (dim, dim), symmetric."""
+    """centre: float64 (dim,); whitening: float64 (dim, dim), symmetric. diagnostics: of the panel it was
+    fitted on, where they were taken; they are no part of ``space_id``."""
 
     centre: NDArray[np.float64]
     whitening: NDArray[np.float64]
+    diagnostics: SpaceDiagnostics | None = None
 
     @property
     def space_id(self) -> str:
@@ -49,21 +53,27 @@ class StyleSpace:
 
 
 def fit_style_space(
-    vectors: NDArray[np.float32], hands: Sequence[str], *, shrinkage: float = SHRINKAGE
+    vectors: NDArray[np.float32],
+    hands: Sequence[str],
+    *,
+    shrinkage: float = SHRINKAGE,
+    power: float = POWER,
+    centred: bool = True,
 ) -> StyleSpace:
     """Centre and shrunk within-hand whitening.
 
     The covariance of works around their own hand's mean is what varies without being style (subject,
     composition); it is shrunk towards a multiple of the identity by ``shrinkage`` in (0, 1], since the panel
     has fewer works than dimensions (Ledoit & Wolf 2004, doi:10.1016/S0047-259X(03)00096-4, give the form;
-    the amount is chosen on held-out hands, docs/LOG.md), and inverted to the power -1/2.
+    the amount is chosen on held-out hands, docs/style-space.md), and raised to ``-power``. Without
+    ``centred`` the space keeps its origin, for comparison.
 
     vectors: float32 (n, dim). Raises StyleSpaceError where no hand has two works.
     """
     import numpy as np
 
     values = vectors.astype(np.float64)
-    centre = values.mean(axis=0)
+    centre = values.mean(axis=0) if centred else np.zeros(values.shape[1])
     labels = np.asarray(hands)
     scatter = np.zeros((values.shape[1], values.shape[1]))
     degrees = 0
@@ -81,4 +91,4 @@ def fit_style_space(
     dim = len(covariance)
     shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / dim * np.eye(dim)
     spread, axes = np.linalg.eigh(shrunk)
-    return StyleSpace(centre, (axes / np.sqrt(spread)) @ axes.T)
+    return StyleSpace(centre, (axes / spread**power) @ axes.T)

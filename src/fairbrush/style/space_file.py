@@ -7,8 +7,10 @@ pickle is ever read. (Who reads the file compares its digest first.)
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from fairbrush.errors import StyleSpaceError
+from fairbrush.style.diagnostics import SpaceDiagnostics
 from fairbrush.style.space import StyleSpace
 
 DAMAGED_STEP = "Rebuild: fairbrush index build"
@@ -19,7 +21,10 @@ def encode_space(space: StyleSpace) -> bytes:
     import numpy as np
 
     stream = io.BytesIO()
-    np.savez(stream, centre=space.centre, whitening=space.whitening)
+    arrays: dict[str, Any] = {"centre": space.centre, "whitening": space.whitening}
+    if space.diagnostics is not None:
+        arrays["diagnostics"] = np.array(space.diagnostics.encode())
+    np.savez(stream, **arrays)
     return stream.getvalue()
 
 
@@ -29,8 +34,10 @@ def decode_space(content: bytes, *, space_id: str, source: str) -> StyleSpace:
 
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            space = StyleSpace(arrays["centre"], arrays["whitening"])
-    except Exception as error:  # whatever numpy and zipfile raise for bytes that are no archive
+            told = str(arrays["diagnostics"]) if "diagnostics" in arrays else None
+            diagnostics = None if told is None else SpaceDiagnostics.decode(told)
+            space = StyleSpace(arrays["centre"], arrays["whitening"], diagnostics)
+    except Exception as error:  # whatever numpy, zipfile and json raise for bytes that are none
         raise StyleSpaceError(f"{source} is no style space: {error}.", next_step=DAMAGED_STEP) from error
     dim = space.centre.size
     shapes_fit = space.centre.shape == (dim,) and space.whitening.shape == (dim, dim)

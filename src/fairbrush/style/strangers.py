@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fairbrush.errors import StyleSpaceError
-from fairbrush.style.space import SHRINKAGE, StyleSpace, fit_style_space
+from fairbrush.style.space import POWER, SHRINKAGE, StyleSpace, fit_style_space
 from fairbrush.style.space_file import DAMAGED_STEP
 
 if TYPE_CHECKING:
@@ -60,9 +60,15 @@ class Strangers:
 
 
 def cross_fit(
-    space: StyleSpace, vectors: NDArray[np.float32], hands: Sequence[str], *, shrinkage: float = SHRINKAGE
+    space: StyleSpace,
+    vectors: NDArray[np.float32],
+    hands: Sequence[str],
+    *,
+    shrinkage: float = SHRINKAGE,
+    power: float = POWER,
+    centred: bool = True,
 ) -> Strangers:
-    """The panel of a space as strangers. vectors: raw float32 (n, dim), what ``space`` was fitted on.
+    """The panel of a space as strangers. vectors: raw float32 (n, dim), what ``space`` was fitted on, so.
 
     With a fold's own space ``x -> W_f (x - m_f)``, a centroid c of ``space`` (``W``) lies there at
     ``W_f W^-1 c``, but for the shift of the mean; so the work's row, moved by ``(W_f W^-1)^T``, is compared
@@ -74,7 +80,7 @@ def cross_fit(
     """
     import numpy as np
 
-    codes = _codes(hands)
+    codes = hand_codes(hands)
     if codes.max() + 1 < FEWEST_HANDS:
         raise StyleSpaceError(
             f"A panel of {codes.max() + 1} hands is too small: at least {FEWEST_HANDS} are needed.",
@@ -89,7 +95,7 @@ def cross_fit(
     for fold in range(int(folds.max()) + 1):
         inside = folds == fold
         others = [hand for hand, is_inside in zip(hands, inside, strict=True) if not is_inside]
-        apart = fit_style_space(vectors[~inside], others, shrinkage=shrinkage)
+        apart = fit_style_space(vectors[~inside], others, shrinkage=shrinkage, power=power, centred=centred)
         between = apart.whitening @ back
         length = np.linalg.norm(means[np.unique(codes[~inside])] @ between.T, axis=1).mean()
         rows[inside] = apart.apply(vectors[inside]) @ between / length
@@ -120,7 +126,7 @@ def decode_strangers(content: bytes, *, source: str) -> Strangers:
     return strangers
 
 
-def _codes(hands: Sequence[str]) -> NDArray[np.int32]:
+def hand_codes(hands: Sequence[str]) -> NDArray[np.int32]:
     """A number a hand, in the order of the names' digests: neighbours in the alphabet share no fold."""
     import numpy as np
 
