@@ -3,8 +3,8 @@
 Enters: the folder ``clean`` of build_hands.py. Leaves: a Markdown table on stdout. One index of half of each
 hand's works, the other half asked about: alone, and two artists' works mixed in embedding space (50/50 and
 70/30); the same in synthetic worlds. What a lower entry gives to second artists of mixtures it takes from the
-first ones of images by one artist: ``to wrong hands`` of those is its price. An entry is what a share alpha of
-strangers' works would pass, as shipped, or a fixed part of delta.
+first ones of images by one artist: ``to wrong hands`` of those is its price. An entry is what a share alpha
+of strangers' works would pass, as shipped, or a fixed part of delta.
 
 Players and shares come from ``mix_inputs`` and ``play``, as in attribution.py. Intervals: 95 % bootstrap over
 artists; differences are paired. Machine: two CPU cores, x86-64, no GPU.
