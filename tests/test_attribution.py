@@ -203,6 +203,7 @@ def test_intervals_change_no_id_and_no_hashed_body():
     assert about["intervals"].keys() == {"ada", "bo"}
     assert to_record(silent, now=NOON).about["intervals"] == {}
     assert attribute(unit(-1, -1, -1)).confidence == "unknown"
+    assert attribute(unit(-1, -1, -1), intervals=False).confidence is None
 
 
 def test_a_creators_total_is_the_same_over_any_number_of_entries():

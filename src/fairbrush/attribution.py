@@ -508,11 +508,10 @@ def _scaled(bounds: tuple[float, float], factor: float) -> tuple[float, float]:
 def _confidence(
     game: GameInputs, played: Played, found: Uncertainty | None, *, asked: bool
 ) -> Confidence | None:
-    if not game.players:
-        return Confidence.UNKNOWN
-    if found is None:
-        assert not asked, "an answer that credits somebody has replicates"
+    if not asked:
         return None
+    if found is None:
+        return Confidence.UNKNOWN
     paid = _paid_by_creator(game, played)
     return confidence(found.steadiness, max(paid.values()) / sum(paid.values()))
 
