@@ -136,6 +136,7 @@ def measure_gallery(
     for trial in trials.left_out_trials():
         score_trial(trial, background, methods, left_out)
     findings += split_findings(split, setting=trials.name, seed=plan.seed)
+    findings += words_findings(split, setting=trials.name, seed=plan.seed)
     findings += unknown_findings(left_out, setting=trials.left_out_name, seed=plan.seed)
     tell(f"{trials.name}: intervals")
     intervals = [(trial, background) for trial in trials.interval_trials()]
