@@ -237,6 +237,7 @@ def _version_row(version: IndexVersion) -> dict[str, Any]:
         "artists": version.artists,
         "works": version.works,
         "delta": version.delta,
+        "entry": version.entry,
         "encoder_id": version.encoder_id,
         "variants": " ".join(version.variants),
         "space_id": version.space_id,
