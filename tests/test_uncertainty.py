@@ -148,3 +148,13 @@ def test_a_single_work_says_nothing_of_its_spread() -> None:
 )
 def test_words_follow_steadiness_first(steadiness: float, part: float, word: str) -> None:
     assert confidence(steadiness, part) is Confidence(word)
+
+
+def test_a_period_that_no_work_went_into_has_an_influence_all_the_same() -> None:
+    rng = np.random.default_rng(5)
+    pictures = works_of(unit(rng.normal(size=DIM)), 5, rng, spread=0.5)
+    works = pictures[np.arange(18) % 5]  # each picture in several files
+    style = style_of(works, 6)
+    empty = sorted(set(range(6)) - set(periods(works, style.centroids).tolist()))
+    assert empty
+    assert np.isfinite([influence(style, period, pictures) for period in empty]).all()
