@@ -206,6 +206,21 @@ def test_intervals_change_no_id_and_no_hashed_body():
     assert attribute(unit(-1, -1, -1), intervals=False).confidence is None
 
 
+@dataclass(frozen=True)
+class IndexOfSingleWorks(FakeIndex):
+    def style_of(self, artist_id):
+        return ArtistStyle(self.centroids_of(artist_id), self.centroids_of(artist_id))
+
+
+@pytest.mark.parametrize("value", Value)
+def test_a_single_work_makes_no_answer_sure(value):
+    vector = np.tile(unit(1, 0.2, 0), (5, 1)) if value is Value.FACETS else unit(1, 0.2, 0)
+    found = attribute(vector, index=IndexOfSingleWorks(INDEX.centroids), value=value)
+    assert found.artists
+    assert all(one.interval is None for one in found.artists)
+    assert (found.confidence, found.steadiness) == ("weak", None)
+
+
 def test_a_creators_total_is_the_same_over_any_number_of_entries():
     """What an index does with a creator's entries: it gives each of them the creator's centroid."""
     for value in (Value.BLEND, Value.NEAREST, Value.RECONSTRUCTION):

@@ -112,7 +112,7 @@ class EncoderFacts:
 @dataclass(frozen=True)
 class ArtistShare:
     """One credited artist. ``phi``: the Shapley value, in units of all style; ``share``: of the bill;
-    ``interval``: (low, high) of the share, None where it was not asked for."""
+    ``interval``: (low, high) of the share, None where it was not asked for or cannot be told."""
 
     artist: Artist
     share: float
@@ -140,7 +140,8 @@ class Attribution:
     """One answer. ``identity`` is what its id is the digest of.
 
     ``hint``: of those it named, the artists who may be credited; ``hinted``: the same, nearest first.
-    ``confidence``, ``steadiness`` and the intervals are None where they were not asked for; ``floor``: the
+    ``confidence``, ``steadiness`` and the intervals are None where they were not asked for, the latter two
+    also where nobody is credited, or somebody for a single work; ``floor``: the
     part of an image below which a typical artist is not seen beside another.
     """
 
@@ -434,11 +435,14 @@ def _uncertainty(
     index: StyleIndex,
     *,
     seed: int,
-) -> Uncertainty:
-    """Of the creators who play, and of the next ones, who might have."""
+) -> Uncertainty | None:
+    """Of the creators who play, and of the next ones, who might have. None where nobody is paid, and where
+    somebody is for a single work: it tells nothing of what another sample of works would give."""
     import numpy as np
 
     paid = _paid_by_creator(game, played)
+    if not sum(paid.values()):
+        return None
     first: dict[str, Hit] = {}
     for player in [*game.players, *candidates]:
         first.setdefault(player.creator_id, player.hit)
@@ -449,11 +453,13 @@ def _uncertainty(
             creator_id,
             first[creator_id].similarity,
             first[creator_id].similarity - first[creator_id].z,
-            nearest_centroid(query[0], index, first[creator_id].artist_id)[0],
+            tuple(nearest_centroid(facet, index, first[creator_id].artist_id)[0] for facet in query),
             index.style_of(first[creator_id].artist_id),
         )
         for creator_id in chosen
     ]
+    if any(len(one.style.works) == 1 and paid.get(one.creator_id) for one in contenders):
+        return None
     return bootstrap(
         query,
         contenders,
@@ -510,9 +516,9 @@ def _confidence(
 ) -> Confidence | None:
     if not asked:
         return None
-    if found is None:
-        return Confidence.UNKNOWN
     paid = _paid_by_creator(game, played)
+    if found is None:
+        return Confidence.WEAK if sum(paid.values()) else Confidence.UNKNOWN
     return confidence(found.steadiness, max(paid.values()) / sum(paid.values()))
 
 
