@@ -287,6 +287,18 @@ def test_a_named_artist_is_a_candidate_however_far_and_changes_no_share():
     assert len(sources | {answer.attribution_id, plain.attribution_id}) == 4
 
 
+@pytest.mark.parametrize("value", [Value.BLEND, Value.RECONSTRUCTION, Value.FACETS])
+def test_a_named_artist_plays_behind_any_number_of_nearer_ones(value):
+    centroids = {f"near-{n:02d}": unit(1, 0, n / 1000) for n in range(40)} | {"zoe": unit(0, 1, 0)}
+    everyone = FakeEligibility({name: artist(name) for name in centroids})
+    vector = unit(1, 0.5, 0) if value is not Value.FACETS else np.tile(unit(1, 0.5, 0), (5, 1))
+    asked = {"index": FakeIndex(centroids), "eligibility": everyone, "value": value, "intervals": False}
+    hinted = attribute(vector, hint=Hint(HintSource.PROMPT, ("zoe",)), **asked)
+    assert "zoe" not in {one.artist.artist_id for one in attribute(vector, **asked).artists}
+    assert "zoe" in {one.artist.artist_id for one in hinted.artists}
+    assert hinted.hinted[0].is_credited
+
+
 def test_candidates_are_the_nearest_and_the_named_each_once():
     near, far = [Hit("bo", 0.5, 0.4), Hit("ada", 0.5, 0.3)], Hit("cy", 0.0, -0.1)
     assert _candidates(near, [near[1], far]) == [*near, far]

@@ -210,7 +210,8 @@ def attribute_vector(
     ]
     if value is Value.FACETS:
         candidates = _near_in_a_facet(facets, index, allowed, eligibility, model_id, candidates)
-    game = _inputs(value, candidates, facets, index, policy, eligible_count=len(allowed))
+    named = frozenset(hit.artist_id for hit in hinted)
+    game = _inputs(value, candidates, facets, index, policy, eligible_count=len(allowed), named=named)
     played = play(game, policy)
     order = by_share(game, played)
     playing = {player.hit.artist_id for player in game.players}
@@ -366,7 +367,9 @@ def _inputs(
     policy: Policy,
     *,
     eligible_count: int,
+    named: Collection[str],
 ) -> GameInputs:
+    """``named``: the artists of the hint, who are candidates however many others are nearer."""
     import numpy as np
 
     if value is Value.NEAREST:
@@ -387,9 +390,10 @@ def _inputs(
             recognised=RECOGNISED,
             eligible_count=eligible_count,
             artists_part=float(policy.to_artists * (1 - policy.content)),
+            named=named,
         )
     entry = index.entry
-    entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry])
+    entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry], named)
     query = index.styled(facets[0])
     centroids = [nearest_centroid(query, index, player.hit.artist_id)[1] for player in entering]
     return mix_inputs(
@@ -404,9 +408,10 @@ def _inputs(
     )
 
 
-def _of_nearest_creators(candidates: Sequence[Player]) -> list[Player]:
+def _of_nearest_creators(candidates: Sequence[Player], named: Collection[str]) -> list[Player]:
     creators = list(dict.fromkeys(player.creator_id for player in candidates))
     nearest = set(creators[:CANDIDATES])
+    nearest |= {player.creator_id for player in candidates if player.hit.artist_id in named}
     return [player for player in candidates if player.creator_id in nearest]
 
 
