@@ -206,6 +206,21 @@ def test_intervals_change_no_id_and_no_hashed_body():
     assert attribute(unit(-1, -1, -1), intervals=False).confidence is None
 
 
+@dataclass(frozen=True)
+class IndexOfSingleWorks(FakeIndex):
+    def style_of(self, artist_id):
+        return ArtistStyle(self.centroids_of(artist_id), self.centroids_of(artist_id))
+
+
+@pytest.mark.parametrize("value", Value)
+def test_a_single_work_makes_no_answer_sure(value):
+    vector = np.tile(unit(1, 0.2, 0), (5, 1)) if value is Value.FACETS else unit(1, 0.2, 0)
+    found = attribute(vector, index=IndexOfSingleWorks(INDEX.centroids), value=value)
+    assert found.artists
+    assert all(one.interval is None for one in found.artists)
+    assert (found.confidence, found.steadiness) == ("weak", None)
+
+
 def test_a_creators_total_is_the_same_over_any_number_of_entries():
     """What an index does with a creator's entries: it gives each of them the creator's centroid."""
     for value in (Value.BLEND, Value.NEAREST, Value.RECONSTRUCTION):
@@ -270,6 +285,18 @@ def test_a_named_artist_is_a_candidate_however_far_and_changes_no_share():
         attribute(hint=Hint(source, ("cy",))).attribution_id for source in (HintSource.PROMPT, "metadata")
     }
     assert len(sources | {answer.attribution_id, plain.attribution_id}) == 4
+
+
+@pytest.mark.parametrize("value", [Value.BLEND, Value.RECONSTRUCTION, Value.FACETS])
+def test_a_named_artist_plays_behind_any_number_of_nearer_ones(value):
+    centroids = {f"near-{n:02d}": unit(1, 0, n / 1000) for n in range(40)} | {"zoe": unit(0, 1, 0)}
+    everyone = FakeEligibility({name: artist(name) for name in centroids})
+    vector = unit(1, 0.5, 0) if value is not Value.FACETS else np.tile(unit(1, 0.5, 0), (5, 1))
+    asked = {"index": FakeIndex(centroids), "eligibility": everyone, "value": value, "intervals": False}
+    hinted = attribute(vector, hint=Hint(HintSource.PROMPT, ("zoe",)), **asked)
+    assert "zoe" not in {one.artist.artist_id for one in attribute(vector, **asked).artists}
+    assert "zoe" in {one.artist.artist_id for one in hinted.artists}
+    assert hinted.hinted[0].is_credited
 
 
 def test_candidates_are_the_nearest_and_the_named_each_once():

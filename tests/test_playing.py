@@ -173,3 +173,12 @@ def test_a_record_of_the_first_algorithm_has_every_entry_alone() -> None:
         Value.NEAREST, told, nearest_inputs([], delta=0, recognised=1, eligible_count=0).certificate
     )
     assert play(inputs, STYLE_ONLY).split.artists_e12 == (333333333334, 333333333333, 333333333333)
+
+
+@pytest.mark.parametrize("value", [Value.BLEND, Value.RECONSTRUCTION])
+def test_a_creator_may_have_more_entries_than_can_be_enumerated(value: Value) -> None:
+    image = unit(np.append(3.0, np.linspace(1.0, 1.1, 23)))
+    game = inputs_of(value, image, np.eye(24), ["ann"] * 24)
+    assert len(game.players) == 24
+    assert sum(play(game, STYLE_ONLY).split.artists) == pytest.approx(1.0)
+    assert veto_part(game) == pytest.approx(0.5)  # one creator, and a model that could veto

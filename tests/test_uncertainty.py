@@ -29,7 +29,11 @@ def found(
 ) -> Uncertainty:
     contenders = [
         Contender(
-            f"c{n}", float((style.centroids @ image).max()), H, int((style.centroids @ image).argmax()), style
+            f"c{n}",
+            float((style.centroids @ image).max()),
+            H,
+            (int((style.centroids @ image).argmax()),),
+            style,
         )
         for n, style in enumerate(styles)
     ]
@@ -148,3 +152,41 @@ def test_a_single_work_says_nothing_of_its_spread() -> None:
 )
 def test_words_follow_steadiness_first(steadiness: float, part: float, word: str) -> None:
     assert confidence(steadiness, part) is Confidence(word)
+
+
+def test_a_period_that_no_work_went_into_has_an_influence_all_the_same() -> None:
+    rng = np.random.default_rng(5)
+    pictures = works_of(unit(rng.normal(size=DIM)), 5, rng, spread=0.5)
+    works = pictures[np.arange(18) % 5]  # each picture in several files
+    style = style_of(works, 6)
+    empty = sorted(set(range(6)) - set(periods(works, style.centroids).tolist()))
+    assert empty
+    assert np.isfinite([influence(style, period, pictures) for period in empty]).all()
+
+
+def test_each_facet_meets_the_period_nearest_to_it() -> None:
+    rng = np.random.default_rng(6)
+    directions = unit(rng.normal(size=(3, DIM)))
+    works = works_of(directions[np.arange(18) % 3], 18, rng, spread=0.02)
+    style = style_of(works, 3)
+    facets = unit(directions + 0.01 * rng.normal(size=directions.shape))
+    nearest = tuple(int(period) for period in (facets @ style.centroids.T).argmax(axis=1))
+    assert len(set(nearest)) == 3
+    second = style_of(works_of(directions[1], 18, rng, spread=0.02))
+    other = Contender("c1", float(second.centroids[0] @ facets[0]), H + 0.1, (0, 0, 0), second)
+
+    def low(*periods_met: int) -> float:
+        first = Contender("c0", float(style.centroids[nearest[0]] @ facets[0]), H, periods_met, style)
+        told = bootstrap(
+            facets,
+            [first, other],
+            value=Value.FACETS,
+            delta=DELTA,
+            entry=0.6,
+            answer={"c0": 1.0},
+            rng=np.random.default_rng(3),
+        )
+        return told.parts["c0"][0]
+
+    assert low(*nearest) > 0.8
+    assert low(nearest[0], nearest[0], nearest[0]) < 0.7

@@ -112,7 +112,7 @@ class EncoderFacts:
 @dataclass(frozen=True)
 class ArtistShare:
     """One credited artist. ``phi``: the Shapley value, in units of all style; ``share``: of the bill;
-    ``interval``: (low, high) of the share, None where it was not asked for."""
+    ``interval``: (low, high) of the share, None where it was not asked for or cannot be told."""
 
     artist: Artist
     share: float
@@ -140,7 +140,8 @@ class Attribution:
     """One answer. ``identity`` is what its id is the digest of.
 
     ``hint``: of those it named, the artists who may be credited; ``hinted``: the same, nearest first.
-    ``confidence``, ``steadiness`` and the intervals are None where they were not asked for; ``floor``: the
+    ``confidence``, ``steadiness`` and the intervals are None where they were not asked for, the latter two
+    also where nobody is credited, or somebody for a single work; ``floor``: the
     part of an image below which a typical artist is not seen beside another.
     """
 
@@ -209,7 +210,8 @@ def attribute_vector(
     ]
     if value is Value.FACETS:
         candidates = _near_in_a_facet(facets, index, allowed, eligibility, model_id, candidates)
-    game = _inputs(value, candidates, facets, index, policy, eligible_count=len(allowed))
+    named = frozenset(hit.artist_id for hit in hinted)
+    game = _inputs(value, candidates, facets, index, policy, eligible_count=len(allowed), named=named)
     played = play(game, policy)
     order = by_share(game, played)
     playing = {player.hit.artist_id for player in game.players}
@@ -365,7 +367,9 @@ def _inputs(
     policy: Policy,
     *,
     eligible_count: int,
+    named: Collection[str],
 ) -> GameInputs:
+    """``named``: the artists of the hint, who are candidates however many others are nearer."""
     import numpy as np
 
     if value is Value.NEAREST:
@@ -386,9 +390,10 @@ def _inputs(
             recognised=RECOGNISED,
             eligible_count=eligible_count,
             artists_part=float(policy.to_artists * (1 - policy.content)),
+            named=named,
         )
     entry = index.entry
-    entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry])
+    entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry], named)
     query = index.styled(facets[0])
     centroids = [nearest_centroid(query, index, player.hit.artist_id)[1] for player in entering]
     return mix_inputs(
@@ -403,9 +408,10 @@ def _inputs(
     )
 
 
-def _of_nearest_creators(candidates: Sequence[Player]) -> list[Player]:
+def _of_nearest_creators(candidates: Sequence[Player], named: Collection[str]) -> list[Player]:
     creators = list(dict.fromkeys(player.creator_id for player in candidates))
     nearest = set(creators[:CANDIDATES])
+    nearest |= {player.creator_id for player in candidates if player.hit.artist_id in named}
     return [player for player in candidates if player.creator_id in nearest]
 
 
@@ -434,11 +440,14 @@ def _uncertainty(
     index: StyleIndex,
     *,
     seed: int,
-) -> Uncertainty:
-    """Of the creators who play, and of the next ones, who might have."""
+) -> Uncertainty | None:
+    """Of the creators who play, and of the next ones, who might have. None where nobody is paid, and where
+    somebody is for a single work: it tells nothing of what another sample of works would give."""
     import numpy as np
 
     paid = _paid_by_creator(game, played)
+    if not sum(paid.values()):
+        return None
     first: dict[str, Hit] = {}
     for player in [*game.players, *candidates]:
         first.setdefault(player.creator_id, player.hit)
@@ -449,11 +458,13 @@ def _uncertainty(
             creator_id,
             first[creator_id].similarity,
             first[creator_id].similarity - first[creator_id].z,
-            nearest_centroid(query[0], index, first[creator_id].artist_id)[0],
+            tuple(nearest_centroid(facet, index, first[creator_id].artist_id)[0] for facet in query),
             index.style_of(first[creator_id].artist_id),
         )
         for creator_id in chosen
     ]
+    if any(len(one.style.works) == 1 and paid.get(one.creator_id) for one in contenders):
+        return None
     return bootstrap(
         query,
         contenders,
@@ -510,9 +521,9 @@ def _confidence(
 ) -> Confidence | None:
     if not asked:
         return None
-    if found is None:
-        return Confidence.UNKNOWN
     paid = _paid_by_creator(game, played)
+    if found is None:
+        return Confidence.WEAK if sum(paid.values()) else Confidence.UNKNOWN
     return confidence(found.steadiness, max(paid.values()) / sum(paid.values()))
 
 

@@ -12,7 +12,7 @@ is seldom as strong as a whole one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from fairbrush.game.shapley import (
     veto_value_of_model_in,
 )
 from fairbrush.game.shares import Certificate, Split, blend_certificate, exact_certificate, split
-from fairbrush.game.values import Blend, Facets, Nearest, Reconstruction, worth_of_all
+from fairbrush.game.values import Blend, Facets, Nearest, Quotient, Reconstruction, worth_of_all
 from fairbrush.ledger.canonical import decimal_text
 from fairbrush.ledger.policy import Policy
 
@@ -96,12 +96,14 @@ def facet_inputs(
     recognised: float,
     eligible_count: int,
     artists_part: float,
+    named: Collection[str] = (),
 ) -> GameInputs:
     """Where the whole image passes ``delta``, those play who are above the entry in any facet.
 
     candidates: best first for the whole image; facet_z: float64 (n_facets, n_candidates), the whole image
-    first. The creators with the largest gains stay; whoever else is above the entry gains at most what the
-    last of them does, so together at most this part of v, and so much too much have those who stay.
+    first; named: artist ids, who stay however many others gain more. The creators with the largest gains
+    stay; whoever else is above the entry gains at most what the last of them does, so together at most this
+    part of v, and so much too much have those who stay.
     """
     kind = "airport closed form a facet"
     if not candidates or candidates[0].hit.z <= delta:
@@ -114,7 +116,8 @@ def facet_inputs(
         if best[position] > 0.0:
             gain_of.setdefault(candidates[position].creator_id, float(best[position]))
     creators = list(gain_of)[:CANDIDATES]
-    playing = [at for at, one in enumerate(candidates) if best[at] > 0.0 and one.creator_id in creators]
+    staying = {*creators, *(one.creator_id for one in candidates if one.hit.artist_id in named)}
+    playing = [at for at, one in enumerate(candidates) if best[at] > 0.0 and one.creator_id in staying]
     certificate = exact_certificate(kind)
     if len(creators) == CANDIDATES:
         part = gain_of[creators[-1]] / float(gains[:, playing].max(axis=1).mean())
@@ -216,7 +219,8 @@ def veto_part(inputs: GameInputs) -> float:
         vetoes = [veto_value_of_model(gains) for gains in game.gains]
         veto = float(game.weights @ vetoes)
     else:
-        veto = veto_value_of_model_in(game)
+        # creators are the players: their entries may be more than can be enumerated
+        veto = veto_value_of_model_in(Quotient(game, [inputs.players[c[0]].creator_id for c in columns]))
     return inputs.recognised * float(veto) / worth_of_all(game)
 
 

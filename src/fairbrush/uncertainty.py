@@ -42,7 +42,8 @@ class Confidence(StrEnum):
     ``CLEAR``: nine of ten other samples of works would pay the same hands at least half of what they are
     paid here, and one artist gets at least four fifths of what artists get. ``MIXED``: as steady, but others
     share. ``WEAK``: somebody is credited, and another sample of works might well have credited somebody else
-    or nobody. ``UNKNOWN``: nobody is credited.
+    or nobody; so wherever somebody is credited for a single work, which tells nothing of another sample.
+    ``UNKNOWN``: nobody is credited.
     """
 
     CLEAR = "clear"
@@ -53,13 +54,13 @@ class Confidence(StrEnum):
 
 @dataclass(frozen=True)
 class Contender:
-    """A creator who plays or nearly does. ``nearest``: which of the style's centroids is, and so has this
-    similarity to the image."""
+    """A creator who plays or nearly does. ``nearest``: which of the style's centroids is, of each facet; the
+    first is the whole image's, and so has this similarity to it."""
 
     creator_id: str
     similarity: float
     h: float
-    nearest: int
+    nearest: tuple[int, ...]
     style: ArtistStyle
 
 
@@ -88,19 +89,25 @@ def bootstrap(
     style space, the whole image first; answer: what artists get together, by creator: parts that sum to 1.
     """
     facets = np.atleast_2d(query)
-    centroids = np.stack([one.style.centroids[one.nearest] for one in contenders])
-    similarities = np.tile(facets @ centroids.T, (replicates, 1, 1))
-    gram = np.tile(centroids @ centroids.T, (replicates, 1, 1))
+    centroids = np.stack([one.style.centroids[one.nearest[0]] for one in contenders])
+    nearest = np.stack([one.style.centroids[list(one.nearest)] for one in contenders], axis=1)
+    similarities = np.tile(np.einsum("pd,pcd->pc", facets, nearest), (replicates, 1, 1))
+    is_mix = value in (Value.BLEND, Value.RECONSTRUCTION)  # the others need no Gram matrix
+    gram = np.tile(centroids @ centroids.T, (replicates, 1, 1)) if is_mix else None
     others = np.arange(len(contenders))
     for position, one in enumerate(contenders):
         drawn = rng.standard_normal((replicates, len(one.style.works)))
-        moved = drawn @ influence(one.style, one.nearest, np.concatenate([facets, centroids]))
-        similarities[:, :, position] += moved[:, : len(facets)]
-        aside = np.where(others == position, 0.0, moved[:, len(facets) :])
-        gram[:, position, :] += aside
-        gram[:, :, position] += aside
+        for centroid in sorted(set(one.nearest)):
+            seen = np.flatnonzero(np.equal(one.nearest, centroid))
+            similarities[:, seen, position] += drawn @ influence(one.style, centroid, facets[seen])
+        if gram is not None:
+            moved = drawn @ influence(one.style, one.nearest[0], centroids)
+            aside = np.where(others == position, 0.0, moved)
+            gram[:, position, :] += aside
+            gram[:, :, position] += aside
     h = np.array([one.h for one in contenders])
-    phi = _phi_many(value, similarities, _as_grams(gram), h, delta=delta, entry=entry)
+    grams = None if gram is None else _as_grams(gram)
+    phi = _phi_many(value, similarities, grams, h, delta=delta, entry=entry)
     whole = phi.sum(axis=1, keepdims=True)
     credited = whole[:, 0] > 0.0
     parts = np.where(whole > 0.0, phi / np.where(whole > 0.0, whole, 1.0), 0.0)
@@ -126,7 +133,7 @@ def confidence(steadiness: float, largest_part: float) -> Confidence:
 def _phi_many(
     value: Value,
     similarities: NDArray[np.float64],
-    gram: NDArray[np.float64],
+    gram: NDArray[np.float64] | None,
     h: NDArray[np.float64],
     *,
     delta: float,
@@ -143,6 +150,7 @@ def _phi_many(
     if value is Value.FACETS:
         of_facets = [shapley_of_nearest_many(np.maximum(z[:, p] - entry, 0.0)) for p in range(z.shape[1])]
         return np.where(known[:, None], np.mean(of_facets, axis=0), 0.0)
+    assert gram is not None, "a mix needs its Gram matrices"
     gains = z[:, 0] - entry
     playing = gains > 0.0
     # whoever is below the entry is no candidate: with no gain at all, and at right angles to everybody

@@ -192,7 +192,9 @@ def influence(style: ArtistStyle, nearest: int, directions: NDArray[np.float64])
     The derivative of ``u . y`` by a work's weight in the means that centroid u is made of, for each direction
     y (float64 (n_directions, dim)); scaled by ``sqrt(n / (n - 1))``, so that the sum of its squares over the
     works is the variance that another sample of works would give ``u . y`` (the infinitesimal jackknife:
-    Efron 1982, doi:10.1137/1.9781611970319, chapter 6). A single work says nothing of it: zeros.
+    Efron 1982, doi:10.1137/1.9781611970319, chapter 6). A single work says nothing of it: zeros. Of a period
+    that no work went into, as where an artist has the same picture several times, the work nearest to its
+    centroid stands for it.
     """
     import numpy as np
 
@@ -202,8 +204,9 @@ def influence(style: ArtistStyle, nearest: int, directions: NDArray[np.float64])
     mean = style.works.mean(axis=0)
     parts = [(1.0, np.arange(n), mean)]
     if len(style.centroids) > 1:
-        sides = periods(style.works, style.centroids)
-        own = np.flatnonzero(sides == nearest)
+        own = np.flatnonzero(periods(style.works, style.centroids) == nearest)
+        if not len(own):
+            own = (style.works @ style.centroids[nearest]).argmax(keepdims=True)
         parts = [(TO_THE_MEAN, np.arange(n), mean), (1 - TO_THE_MEAN, own, style.works[own].mean(axis=0))]
     # u = v / |v|, where v is the sum of unit means, each with its weight
     v = sum((weight * centre / np.linalg.norm(centre) for weight, _, centre in parts), np.zeros(len(mean)))
