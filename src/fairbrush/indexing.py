@@ -66,9 +66,13 @@ def build_workspace_index(
     *,
     wait_s: float = DEFAULT_WAIT_S,
     panel: Panel | None = None,
+    alpha: float | None = None,
     on_outcome: Callable[[EmbedOutcome], None] = lambda _: None,
 ) -> IndexReport:
-    """Index every registered artist anew. Raises PanelError, IndexUnusableError, CacheError."""
+    """Index every registered artist anew; ``alpha``: see ``build_index``.
+
+    Raises PanelError, IndexUnusableError, CacheError.
+    """
     registered = _registered(workspace, wait_s)
     artists, left_out = _embedded_artists(registered, session, on_outcome)
     fitted = fit_panel(session, panel or bundled_panel())
@@ -82,6 +86,7 @@ def build_workspace_index(
             staying,
             space=fitted.space,
             strangers=strangers,
+            alpha=alpha,
             encoder_id=session.encoder.encoder_id,
             variant=session.encoder.variant,
         )

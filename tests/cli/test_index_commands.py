@@ -38,6 +38,18 @@ def test_a_build_without_changes_says_unchanged(workspace: Path) -> None:
     assert [row["version"] for row in rows(workspace, "SELECT version FROM index_version")] == ["v0001"]
 
 
+def test_the_rate_of_false_credit_is_the_users_and_stays(workspace: Path, newcomer: list[Path]) -> None:
+    strict, wide = (answer(workspace, "index", "build", "--alpha", level) for level in ("0.01", "0.3"))
+    assert (strict["alpha"], wide["alpha"]) == (0.01, 0.3)
+    assert strict["delta"] > wide["delta"] >= wide["entry"]
+    assert answer(workspace, "index", "build")["status"] == "unchanged"
+    assert command(workspace, "artist", "add", "New", *newcomer).code == 0
+    assert answer(workspace, "index", "extend")["alpha"] == 0.3
+    ran = command(workspace, "index", "build", "--alpha", "1.5")
+    assert (ran.code, ran.stdout) == (2, b"")
+    assert "--alpha must be from 0.001 to 0.5, not 1.5" in ran.stderr
+
+
 def test_extend_adds_only_the_new_and_equals_a_rebuild(
     workspace: Path, gallery: Gallery, newcomer: list[Path], tmp_path: Path
 ) -> None:

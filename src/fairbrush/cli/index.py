@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,14 @@ PanelOption = Annotated[
 def build(
     context: typer.Context,
     panel: PanelOption = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="At most this part of images by unknown hands should credit anybody.  [default: the current"
+            " index's, else 0.05]",
+            show_default=False,
+        ),
+    ] = None,
     named_format: FormatOption = None,
     json: JsonFlag = False,
     nl: NlFlag = False,
@@ -54,7 +63,11 @@ def build(
 ) -> None:
     """Index every registered artist; works that are not embedded yet are embedded first."""
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    _publish(context, panel, format_, output, extend=False)
+    if alpha is not None and not 0.001 <= alpha <= 0.5:
+        raise ConfigError(
+            f"--alpha must be from 0.001 to 0.5, not {alpha:g}.", next_step="Leave it out for 0.05."
+        )
+    _publish(context, panel, format_, output, extend=False, alpha=alpha)
 
 
 @app.command()
@@ -73,7 +86,13 @@ def extend(
 
 
 def _publish(
-    context: typer.Context, panel_folder: Path | None, format_: Format, output: Path | None, *, extend: bool
+    context: typer.Context,
+    panel_folder: Path | None,
+    format_: Format,
+    output: Path | None,
+    *,
+    extend: bool,
+    alpha: float | None = None,
 ) -> None:
     from fairbrush.embedding.session import EmbeddingSession
     from fairbrush.indexing import build_workspace_index, extend_workspace_index
@@ -81,7 +100,7 @@ def _publish(
 
     settings, workspace = workspace_settings(context)
     panel = bundled_panel() if panel_folder is None else folder_panel(panel_folder)
-    publish = extend_workspace_index if extend else build_workspace_index
+    publish = extend_workspace_index if extend else partial(build_workspace_index, alpha=alpha)
     with EmbeddingSession.open(settings) as session, progress(None) as report:
         made = publish(workspace, session, wait_s=settings.database_wait_s, panel=panel, on_outcome=report)
     _answer(made, format_, output)
@@ -236,6 +255,7 @@ def _version_row(version: IndexVersion) -> dict[str, Any]:
         "version": version.label,
         "artists": version.artists,
         "works": version.works,
+        "alpha": version.alpha,
         "delta": version.delta,
         "entry": version.entry,
         "encoder_id": version.encoder_id,

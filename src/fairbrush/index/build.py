@@ -76,12 +76,13 @@ def build_index(
     strangers: Strangers,
     encoder_id: str,
     variant: str,
-    alpha: float = ALPHA,
+    alpha: float | None = None,
     rule: OffsetRule = OffsetRule.QUANTILE,
 ) -> IndexVersion:
     """Index these artists, and nobody else, in one segment; publish it and return the version.
 
-    ``strangers``: the panel that ``space`` was fitted on. Where the current version already is this index,
+    ``strangers``: the panel that ``space`` was fitted on; ``alpha``: the stated rate of false credit, the
+    current version's where None, and else 5 %. Where the current version already is this index,
     it is returned and nothing is written. Raises VectorRefusedError, IndexUnusableError, IndexBusyError.
     """
     if not artists:
@@ -94,8 +95,9 @@ def build_index(
         entries = fit_entries(styled, strangers=strangers, rule=rule)
         segment = write_segment(files.segments, entries)
         scale = PanelScale.of_artists([entry.rows for entry in entries], strangers, rule=rule)
-        delta, entry = scale.thresholds(alpha)
         parent = _readable_parent(folder)
+        alpha = alpha or (parent.alpha if parent else ALPHA)
+        delta, entry = scale.thresholds(alpha)
         version = IndexVersion(
             number=next_number(folder),
             parent=parent.number if parent else None,
