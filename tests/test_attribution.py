@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairbrush.attribution import EncoderFacts, ImageFacts, _candidates, attribute_vector
+from fairbrush.cli.explanation import why_lines
 from fairbrush.documents import recompute, to_json, to_record
 from fairbrush.domain import Artist, Consent, Evidence, Hint, HintSource, Hit, Value
 from fairbrush.errors import AttributionError, GameError, PolicyError
@@ -259,6 +260,16 @@ def test_why_names_the_one_reason():
     assert asked("bo", eligibility=out).verdict is Verdict.NOT_ALLOWED
     ada = asked("bo", unit(1, 0, 0))
     assert (ada.verdict, ada.z > ada.threshold, ada.left_over < 0) == (Verdict.EXPLAINED_AWAY, True, True)
+
+
+def test_why_tells_who_is_credited_for_a_part_of_the_image_alone():
+    facets = np.stack([unit(1, 0, 0), unit(0, 0, 1), *[unit(1, 0, 0)] * 3])
+    answer = attribute(facets, value=Value.FACETS)
+    one = why(answer, artist("cy"), facets[0], index=INDEX, eligibility=EVERYONE)
+    assert one.verdict is Verdict.CREDITED
+    assert "above the threshold in a part of it" in why_lines(answer, [one])
+    near = why(answer, artist("ada"), facets[0], index=INDEX, eligibility=EVERYONE)
+    assert "in a part of it" not in why_lines(answer, [near])
 
 
 def test_path_time_and_device_change_no_id_and_no_record():

@@ -38,6 +38,7 @@ from fairbrush.errors import (
     FairbrushError,
     IndexDamagedError,
     IndexMissingError,
+    IndexOutdatedError,
 )
 from fairbrush.index.faiss_door import PACKAGES, installed_faiss
 from fairbrush.index.files import LOCK_NAME
@@ -453,8 +454,12 @@ def _way_back(patient: Patient, folder: Path) -> str:
         try:
             check_version(folder, read_version(file))
             return patient.command(f"index rollback v{number:04d}")
+        except IndexOutdatedError:
+            continue  # a build replaces it
         except IndexDamagedError:
             unreadable.append(file)
+    if manifest_files(folder) and not unreadable:
+        return patient.command("index build")
     removed = " ".join(shlex.quote(str(file)) for file in [*unreadable, folder / "CURRENT"])
     return f"rm -f {removed} && {patient.command('index build')}"
 

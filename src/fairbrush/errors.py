@@ -177,6 +177,10 @@ class IndexDamagedError(IndexUnusableError):
     """A file of an index is missing, or is not what its manifest says."""
 
 
+class IndexOutdatedError(IndexDamagedError):
+    """A version of an index was written by an earlier fairbrush, in a format that is not read any more."""
+
+
 class IndexMismatchError(IndexUnusableError):
     """An index was built with another encoder, style space or panel."""
 

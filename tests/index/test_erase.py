@@ -1,5 +1,6 @@
 """Erasing: out of every version and every byte, and no way back."""
 
+import json
 from pathlib import Path
 from threading import Thread
 
@@ -225,3 +226,13 @@ def test_readers_beside_an_erasure_open_whole_versions(tmp_path: Path) -> None:
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) > 2, "it did read while artists went"
     assert open_index(tmp_path).manifest.artists == 12
+
+
+def test_a_version_of_an_earlier_format_goes_with_whoever_is_erased(tmp_path: Path) -> None:
+    version = make_world().build(tmp_path)
+    manifest = tmp_path / version.space_id / "v0001.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_bytes()), "schema": "fairbrush.index/1"}))
+    assert erase_artist(tmp_path, "artist-0002") == [1]
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.name != ".lock"]
+    with pytest.raises(IndexMissingError):
+        open_index(tmp_path)

@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 from index_worlds import make_world, queries
 
-from fairbrush.errors import ExitCode, IndexDamagedError, IndexMissingError, IndexUnusableError
+from fairbrush.errors import (
+    ExitCode,
+    IndexDamagedError,
+    IndexMissingError,
+    IndexOutdatedError,
+    IndexUnusableError,
+)
 from fairbrush.index.search import open_index
 from fairbrush.index.versions import (
     current_version,
@@ -269,3 +275,27 @@ def test_a_full_disk_leaves_the_index_as_it_was(tmp_path: Path, monkeypatch: pyt
     assert open_index(tmp_path).manifest == version
     assert not list(tmp_path.rglob(".draft-*"))
     assert world.extend(tmp_path, world.artists[4:]).artists == 8
+
+
+def as_earlier_format(manifest: Path) -> None:
+    body = json.loads(manifest.read_bytes())
+    manifest.write_text(json.dumps({**body, "schema": "fairbrush.index/1"}))
+
+
+def test_a_version_of_an_earlier_format_says_to_rebuild(tmp_path: Path) -> None:
+    version = make_world().build(tmp_path)
+    as_earlier_format(tmp_path / version.space_id / "v0001.json")
+    with pytest.raises(IndexOutdatedError, match="an earlier fairbrush") as told:
+        open_index(tmp_path)
+    assert told.value.next_step == "Rebuild: fairbrush index build"
+
+
+def test_a_build_replaces_versions_of_an_earlier_format(tmp_path: Path) -> None:
+    world = make_world()
+    earlier = world.build(tmp_path)
+    as_earlier_format(tmp_path / earlier.space_id / "v0001.json")
+    built = world.build(tmp_path, world.artists[2:])
+    assert built.label == "v0002"
+    assert [version.number for version in list_versions(tmp_path)] == [2]
+    assert verify_index(tmp_path) == []
+    assert not list(tmp_path.rglob(f"{earlier.segments[0].name}.*"))

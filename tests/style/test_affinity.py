@@ -84,6 +84,20 @@ def test_delta_is_a_conformal_quantile_of_the_best_artists_affinity(artists: int
     assert scale.delta(0.05) == pytest.approx(quantile_by_sorting(best, 0.95 * 41 / 40), abs=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("z", "expected"),
+    [
+        ([0.0, 0.1, 0.2, 0.3, 0.4], (0.4, 0.375)),  # of four hands, .95 and .75 become 1 and .9375
+        ([-0.8, -0.7, -0.6, -0.5, 0.1], (0.1, 0.0)),
+        ([-0.5] * 5, (-0.5, -0.5)),
+    ],
+)
+def test_the_entry_is_below_the_threshold_and_not_below_nothing(
+    z: list[float], expected: tuple[float, float]
+) -> None:
+    assert PanelScale(np.array(z), n_hands=4).thresholds(0.05) == pytest.approx(expected)
+
+
 def test_too_few_hands_to_promise_a_level_give_their_maximum() -> None:
     assert PanelScale(np.array([0.0, 1.0, 7.0]), n_hands=18).delta(0.05) == 7.0
 

@@ -98,6 +98,8 @@ def explained(attribution: Attribution, names: Mapping[str, str]) -> str:
 
 def why_lines(attribution: Attribution, reasons: Sequence[Why]) -> str:
     """Why each artist asked about is, or is not, credited."""
+    from fairbrush.explaining import Verdict
+
     lines = []
     for one in reasons:
         lines.append(f"{attribution.image.path}: {one.artist.name}: {one.verdict}")
@@ -106,6 +108,8 @@ def why_lines(attribution: Attribution, reasons: Sequence[Why]) -> str:
                 f"  similarity {one.similarity:.4f} - h {one.similarity - one.z:.4f} = z {one.z:.4f},"
                 f" threshold {one.threshold:.4f}"
             )
+            if one.verdict is Verdict.CREDITED and one.z <= one.threshold:
+                lines.append("  so for the whole image; above the threshold in a part of it")
         if one.margin is not None and one.margin > 0:
             lines.append(f"  {one.margin:.4f} behind the nearest credited artist")
         if one.left_over is not None:

@@ -28,6 +28,7 @@ from fairbrush.index.versions import (
     VersionFiles,
     current_manifest,
     current_version,
+    drop_outdated,
     next_number,
     publish,
     read_version,
@@ -82,8 +83,9 @@ def build_index(
     """Index these artists, and nobody else, in one segment; publish it and return the version.
 
     ``strangers``: the panel that ``space`` was fitted on; ``alpha``: the stated rate of false credit, the
-    current version's where None, and else 5 %. Where the current version already is this index,
-    it is returned and nothing is written. Raises VectorRefusedError, IndexUnusableError, IndexBusyError.
+    current version's where None, and else 5 %. Where the current version already is this index, it is returned
+    and nothing is written. Versions of an earlier format go once this one is published.
+    Raises VectorRefusedError, IndexUnusableError, IndexBusyError.
     """
     if not artists:
         raise IndexUnusableError(
@@ -117,9 +119,10 @@ def build_index(
             panel_hands=strangers.n_hands,
             scale_sha256=files.write_array(scale.max_z),
         )
-        if parent and parent.same_index(version):
-            return parent
-        return publish(folder, version)
+        if not (parent and parent.same_index(version)):
+            parent = publish(folder, version)
+        drop_outdated(folder)
+        return parent
 
 
 def extend_index(

@@ -22,6 +22,7 @@ from fairbrush.index.versions import (
     IndexVersion,
     SegmentRef,
     VersionFiles,
+    drop_outdated,
     list_versions,
     prune_unlocked,
     write_manifest,
@@ -38,16 +39,18 @@ if TYPE_CHECKING:
 def erase_artist(folder: Path, artist_id: str) -> list[int]:
     """Remove an artist from every version; returns the numbers of the versions that held them.
 
+    A version of an earlier format, which nothing can read, may hold them too: it is deleted, and counts.
     Nothing to do is no error: an artist without works was never indexed. Raises IndexDamagedError where a
     version cannot be read, since it may hold the artist; IndexBusyError.
     """
     if not any(folder.glob("*/*")):
         return []  # never written; a build that was killed before its first manifest leaves segments
     with writer_lock(folder):
+        outdated = drop_outdated(folder)
         eraser = _Eraser(folder, artist_id)
         rewritten = [number for version in list_versions(folder) if (number := eraser.rewrite(version))]
         prune_unlocked(folder)
-        return rewritten
+        return sorted([*outdated, *rewritten])
 
 
 class _Eraser:

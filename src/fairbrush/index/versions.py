@@ -15,6 +15,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from fairbrush.errors import (
     FairbrushError,
     IndexDamagedError,
     IndexMissingError,
+    IndexOutdatedError,
     IndexUnusableError,
     StyleSpaceError,
 )
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA = "fairbrush.index/2"
+EARLIER_SCHEMAS = ("fairbrush.index/1",)
 CURRENT_NAME = "CURRENT"
 SHARED = "shared"
 BUILD_STEP = "Build one: fairbrush index build"
@@ -170,12 +173,18 @@ class VersionFiles:
 
 
 def read_version(file: Path) -> IndexVersion:
-    """Parse a manifest after its digest. Raises IndexDamagedError."""
+    """Parse a manifest after its digest. Raises IndexDamagedError, IndexOutdatedError."""
     content = read_checked(file, None)
     try:
         body = json.loads(content)
-        promised = body.pop("sha256")
-        if body.pop("schema") != SCHEMA:
+        promised, schema = body.pop("sha256"), body.pop("schema")
+        if schema in EARLIER_SCHEMAS:
+            raise IndexOutdatedError(
+                f"The index version {file} was written by an earlier fairbrush, as {schema}; this one reads"
+                f" {SCHEMA}.",
+                next_step="Rebuild: fairbrush index build",
+            )
+        if schema != SCHEMA:
             raise ValueError("another schema")
         body["variants"] = tuple(body["variants"])
         body["rule"] = OffsetRule(body["rule"])
@@ -308,6 +317,33 @@ def verify_index(folder: Path) -> list[Damage]:
         except (IndexDamagedError, StyleSpaceError) as error:
             damage.append(Damage("CURRENT" if number is None else f"v{number:04d}", error))
     return damage
+
+
+def drop_outdated(folder: Path) -> list[int]:
+    """Delete the versions of an earlier format and their files; returns their numbers.
+
+    Nothing here can read them, go back to them, or take an erased artist out of them. The caller holds the
+    writer's lock.
+    """
+    outdated = {}
+    for number, file in manifest_files(folder).items():
+        try:
+            read_version(file)
+        except IndexOutdatedError:
+            outdated[number] = file
+        except IndexDamagedError:
+            pass  # for whoever needs that version to tell
+    if outdated:
+        with suppress(IndexUnusableError):
+            if current_manifest(folder) in outdated.values():
+                (folder / CURRENT_NAME).unlink()
+        for file in outdated.values():
+            file.unlink()
+        with suppress(
+            IndexDamagedError
+        ):  # a damaged version's files look like orphans: left until it is gone
+            prune_unlocked(folder)
+    return list(outdated)
 
 
 def prune_index(folder: Path) -> list[Path]:

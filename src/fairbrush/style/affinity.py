@@ -218,8 +218,8 @@ class PanelScale:
         """``delta``, and the ``entry`` of whoever shares in an image that somebody is above delta for.
 
         A second artist's part of an image is seldom as strong as a whole one: ``entry`` is what one in four
-        strangers' works would pass, and never above delta. Chosen by measurement (docs/style-space.md):
-        lower, look-alikes share in images by one artist; higher, the second of two gets nothing.
+        strangers' works would pass, never above delta, nor below 0 unless delta is. Chosen by measurement
+        (docs/style-space.md): lower, look-alikes share in images by one artist; higher, the second gets nothing.
         """
         delta = self.delta(alpha)
-        return delta, min(delta, self.delta(ENTRY_ALPHA))
+        return delta, min(delta, max(0.0, self.delta(ENTRY_ALPHA)))
