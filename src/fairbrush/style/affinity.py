@@ -219,7 +219,8 @@ class PanelScale:
 
         A second artist's part of an image is seldom as strong as a whole one: ``entry`` is what one in four
         strangers' works would pass, never above delta, nor below 0 unless delta is. Chosen by measurement
-        (docs/style-space.md): lower, look-alikes share in images by one artist; higher, the second gets nothing.
+        (docs/style-space.md): lower, look-alikes share in images by one artist; higher, the second one of
+        two gets nothing.
         """
         delta = self.delta(alpha)
         return delta, min(delta, max(0.0, self.delta(ENTRY_ALPHA)))
