@@ -69,7 +69,11 @@ def accuracy(
     ] = 0.05,
     values: Annotated[
         list[str] | None,
-        typer.Option("--value", help="A value function to measure; again for more.  [default: all]"),
+        typer.Option(
+            "--value",
+            help="A value function to measure; again for more. facets, which looks at parts of images, has a"
+            " script of its own.  [default: all the others]",
+        ),
     ] = None,
     synthetic: Annotated[
         bool, typer.Option("--synthetic/--no-synthetic", help="Measure on made-up artists as well.")

@@ -84,7 +84,9 @@ def build_index(
 
     ``strangers``: the panel that ``space`` was fitted on; ``alpha``: the stated rate of false credit, the
     current version's where None, and else 5 %. Where the current version already is this index, it is
-    returned and nothing is written. Versions of an earlier format go once this one is published. Raises VectorRefusedError, IndexUnusableError, IndexBusyError.
+    returned and nothing is written. Versions of an earlier format go once this one is published.
+
+    Raises VectorRefusedError, IndexUnusableError, IndexBusyError.
     """
     if not artists:
         raise IndexUnusableError(
