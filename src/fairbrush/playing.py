@@ -30,7 +30,7 @@ from fairbrush.game.shapley import (
     veto_value_of_model_in,
 )
 from fairbrush.game.shares import Certificate, Split, blend_certificate, exact_certificate, split
-from fairbrush.game.values import Blend, Facets, Nearest, Quotient, Reconstruction, worth_of_all
+from fairbrush.game.values import Blend, Facets, Nearest, Quotient, Reconstruction, explained, worth_of_all
 from fairbrush.ledger.canonical import decimal_text
 from fairbrush.ledger.policy import Policy
 
@@ -203,8 +203,7 @@ def coalition_worths(inputs: GameInputs, coalitions: Sequence[Sequence[int]]) ->
     rows = np.zeros((len(coalitions), len(columns)), np.bool_)
     for row, members in enumerate(coalitions):
         rows[row, [column_of[position] for position in members]] = True
-    whole = worth_of_all(game)
-    return [inputs.recognised * float(worth) / whole for worth in game.worth(rows)]
+    return [float(part) for part in explained(game, rows, recognised=inputs.recognised)]
 
 
 def veto_part(inputs: GameInputs) -> float:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fairbrush.errors import GameError
 from fairbrush.game.selection import survivors
-from fairbrush.game.shapley import shapley_of_blend, shapley_of_nearest
-from fairbrush.game.shares import E12, blend_certificate, largest_remainder, split, truncated_certificate
+from fairbrush.game.shapley import shapley_of_blend
+from fairbrush.game.shares import E12, blend_certificate, largest_remainder, split
 
 HALF, ONE = Fraction(1, 2), Fraction(1)
 PHI = st.just(0.0) | st.floats(-1, 1) | st.floats(0, 1e-300) | st.floats(0, 1e300)
@@ -80,24 +80,6 @@ def test_largest_remainder_shares_every_unit_and_stays_within_one(quotas, units)
     assert sum(parts) == units
     for quota, part in zip(quotas, parts, strict=True):
         assert abs(part - Fraction(quota * units, sum(quotas))) < 1
-
-
-@given(st.lists(st.floats(0.01, 1), min_size=3, max_size=60), st.integers(1, 59))
-def test_truncation_overpays_a_kept_player_by_at_most_the_bound(gains, k):
-    k = min(k, len(gains) - 1)
-    ranked = np.sort(gains)[::-1]
-    over = shapley_of_nearest(ranked[:k]) - shapley_of_nearest(ranked)[:k]
-    certificate = truncated_certificate(
-        first_left_out=ranked[k], kept=k, players=len(gains), worth=ranked[0], artists_part=0.5
-    )
-    assert not certificate.exact
-    assert over.min() >= -1e-12
-    assert (over / ranked[0] * 0.5).max() <= certificate.bound + 1e-12
-
-
-def test_truncation_below_the_threshold_is_exact():
-    certificate = truncated_certificate(first_left_out=0.0, kept=3, players=9, worth=1.0, artists_part=0.5)
-    assert (certificate.exact, certificate.bound) == (True, 0.0)
 
 
 @given(st.integers(3, 8), st.integers(1, 6), st.integers(0, 10**6))

@@ -111,18 +111,6 @@ def exact_certificate(kind: str) -> Certificate:
     return Certificate(kind=kind, exact=True, bound=0.0)
 
 
-def truncated_certificate(
-    *, first_left_out: float, kept: int, players: int, worth: float, artists_part: float
-) -> Certificate:
-    """``nearest`` solved on the k best of n players: each kept one has at most ``g_(k+1) (1/k - 1/n)`` too
-    much of v, here as a share of the bill. ``artists_part`` is what all artists get together, ``w(1-b)A``.
-    """
-    if first_left_out <= 0.0 or kept >= players:
-        return exact_certificate("airport closed form")
-    bound = first_left_out * (1 / kept - 1 / players) / worth * artists_part
-    return Certificate(kind="airport closed form, truncated", exact=False, bound=bound)
-
-
 def blend_certificate(chosen: Survivors, *, artists_part: float) -> Certificate:
     """``blend`` solved on selection.survivors: exact unless the limit on players dropped some.
 
