@@ -203,7 +203,16 @@ def test_intervals_change_no_id_and_no_hashed_body():
     about = to_record(told, now=NOON).about
     assert about["intervals"].keys() == {"ada", "bo"}
     assert to_record(silent, now=NOON).about["intervals"] == {}
-    assert attribute(unit(-1, -1, -1)).confidence == "unknown"
+    nobody = attribute(unit(-1, -1, -1))
+    assert (nobody.confidence, nobody.steadiness, nobody.unattributed_interval) == (
+        "unknown",
+        1.0,
+        (0.5, 0.5),
+    )
+    near_miss = attribute(unit(0.31, 0, 1), index=replace(INDEX, delta=0.2, centroids={"ada": unit(1, 0, 0)}))
+    assert (near_miss.artists, near_miss.confidence) == ((), "unknown")
+    assert near_miss.unattributed_interval == (0.0, 0.5)
+    assert 0.1 < near_miss.steadiness < 0.95
     assert attribute(unit(-1, -1, -1), intervals=False).confidence is None
 
 

@@ -229,7 +229,7 @@ def attribute_vector(
         "algorithm": ALGORITHM,
     }
     found = None
-    if intervals and order:
+    if intervals and candidates:
         seed = int(canonical_digest(identity)[:16], 16)
         found = _uncertainty(game, played, candidates, facets, index, seed=seed)
     return Attribution(
@@ -441,13 +441,12 @@ def _uncertainty(
     *,
     seed: int,
 ) -> Uncertainty | None:
-    """Of the creators who play, and of the next ones, who might have. None where nobody is paid, and where
-    somebody is for a single work: it tells nothing of what another sample of works would give."""
+    """Of the creators who play, and of the next ones, who might have. None where somebody is paid for a
+    single work: it tells nothing of what another sample of works would give."""
     import numpy as np
 
     paid = _paid_by_creator(game, played)
-    if not sum(paid.values()):
-        return None
+    whole = sum(paid.values())
     first: dict[str, Hit] = {}
     for player in [*game.players, *candidates]:
         first.setdefault(player.creator_id, player.hit)
@@ -471,7 +470,7 @@ def _uncertainty(
         value=game.value,
         delta=game.delta,
         entry=game.entry,
-        answer={creator_id: part / sum(paid.values()) for creator_id, part in paid.items()},
+        answer={creator_id: part / whole for creator_id, part in paid.items() if whole},
         rng=np.random.default_rng(seed),
     )
 
@@ -522,9 +521,12 @@ def _confidence(
     if not asked:
         return None
     paid = _paid_by_creator(game, played)
+    whole = sum(paid.values())
+    if not whole:
+        return Confidence.UNKNOWN
     if found is None:
-        return Confidence.WEAK if sum(paid.values()) else Confidence.UNKNOWN
-    return confidence(found.steadiness, max(paid.values()) / sum(paid.values()))
+        return Confidence.WEAK
+    return confidence(found.steadiness, max(paid.values()) / whole)
 
 
 def _value_function(game: GameInputs) -> dict[str, Any]:

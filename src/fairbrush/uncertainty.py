@@ -67,7 +67,8 @@ class Contender:
 @dataclass(frozen=True)
 class Uncertainty:
     """parts: (low, high) of what artists get together, by creator; unattributed: (low, high) of the style;
-    steadiness: the share of replicates that give at least half of it to the same hands as the answer."""
+    steadiness: the share of replicates that give at least half of it to the same hands as the answer, or
+    credit nobody where the answer does not."""
 
     parts: dict[str, tuple[float, float]]
     unattributed: tuple[float, float]
@@ -86,7 +87,8 @@ def bootstrap(
     replicates: int = REPLICATES,
 ) -> Uncertainty:
     """Play the game of an image ``replicates`` times. query: float64 (dim,) or (n_facets, dim), unit rows in
-    style space, the whole image first; answer: what artists get together, by creator: parts that sum to 1.
+    style space, the whole image first; answer: what artists get together, by creator: parts that sum to 1,
+    or nothing where nobody is credited.
     """
     facets = np.atleast_2d(query)
     centroids = np.stack([one.style.centroids[one.nearest[0]] for one in contenders])
@@ -114,12 +116,12 @@ def bootstrap(
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     low, high = np.quantile(parts, tails, axis=0)
     names = [one.creator_id for one in contenders]
-    same = np.minimum(parts, [answer.get(name, 0.0) for name in names]).sum(axis=1)
+    same = np.minimum(parts, [answer.get(name, 0.0) for name in names]).sum(axis=1) >= SAME
     gone = np.quantile(np.where(credited, 0.0, 1.0), tails)
     return Uncertainty(
         parts={name: (float(low[i]), float(high[i])) for i, name in enumerate(names)},
         unattributed=(float(gone[0]), float(gone[1])),
-        steadiness=float((same >= SAME).mean()),
+        steadiness=float((same if answer else ~credited).mean()),
     )
 
 

@@ -224,8 +224,9 @@ def _how_sure(attribution: Attribution) -> str:
     line = f"{attribution.image.path}: {attribution.confidence}"
     if attribution.steadiness is None:
         return line
-    steady = f"{attribution.steadiness:.0%} of other samples of the artists' works"
-    return f"{line}; {steady} would pay the same hands at least half of it"
+    others = f"{attribution.steadiness:.0%} of other samples of the artists' works would"
+    same = "pay the same hands at least half of it" if attribution.artists else "credit nobody either"
+    return f"{line}; {others} {same}"
 
 
 def _find(images: Sequence[Path]) -> FoundImages:
