@@ -194,12 +194,7 @@ def attribute_vector(
     value = value or Value(policy.value)
     facets = vector.reshape(-1, vector.shape[-1])
     _check_encoder(encoder, index)
-    if value is Value.FACETS and len(facets) != FACETS.count:
-        raise AttributionError(
-            f"The value function facets takes {FACETS.count} vectors an image, {FACETS.name}; it got"
-            f" {len(facets)}.",
-            next_step="Embed the image's views, or choose another value function.",
-        )
+    _check_facets(facets, value)
     allowed = frozenset(eligibility.eligible(model_id)).intersection(index.artist_ids)
     hits = _all_near(facets[0], index, allowed, eligibility, model_id)
     creditable = [a for a in hint.artist_ids if eligibility.may_be_credited(a, model_id)] if hint else []
@@ -215,19 +210,7 @@ def attribute_vector(
     played = play(game, policy)
     order = by_share(game, played)
     playing = {player.hit.artist_id for player in game.players}
-    identity = {
-        "image_sha256": image.sha256,
-        "encoder_id": encoder.encoder_id,
-        "encoder_variant": encoder.variant,
-        "index_manifest_digest": index.manifest_digest,
-        "eligibility_digest": eligibility.digest,
-        "value_function": _value_function(game),
-        "calibration_id": None,
-        "model_id": model_id,
-        "policy_digest": policy.digest,
-        "hint": _hint_identity(hint),
-        "algorithm": ALGORITHM,
-    }
+    identity = _identity(image, index, eligibility, encoder, game, policy, model_id=model_id, hint=hint)
     found = None
     if intervals and candidates:
         seed = int(canonical_digest(identity)[:16], 16)
@@ -266,17 +249,60 @@ def attribute_vector(
         ),
         floor=index.detectability_floor,
         hint=hint,
-        hinted=tuple(
-            HintedArtist(
-                eligibility.artists[hit.artist_id],
-                hit.similarity,
-                hit.z,
-                is_near=hit.z > game.entry,
-                is_credited=hit.artist_id in playing,
-            )
-            for hit in hinted
-        ),
+        hinted=_hinted_artists(hinted, game, eligibility),
     )
+
+
+def _identity(
+    image: ImageFacts,
+    index: StyleIndex,
+    eligibility: Eligibility,
+    encoder: EncoderFacts,
+    game: GameInputs,
+    policy: Policy,
+    *,
+    model_id: str,
+    hint: Hint | None,
+) -> dict[str, Any]:
+    """What an attribution's id is the digest of: no path, no time, no float."""
+    return {
+        "image_sha256": image.sha256,
+        "encoder_id": encoder.encoder_id,
+        "encoder_variant": encoder.variant,
+        "index_manifest_digest": index.manifest_digest,
+        "eligibility_digest": eligibility.digest,
+        "value_function": _value_function(game),
+        "calibration_id": None,
+        "model_id": model_id,
+        "policy_digest": policy.digest,
+        "hint": _hint_identity(hint),
+        "algorithm": ALGORITHM,
+    }
+
+
+def _hinted_artists(
+    hinted: Sequence[Hit], game: GameInputs, eligibility: Eligibility
+) -> tuple[HintedArtist, ...]:
+    playing = {player.hit.artist_id for player in game.players}
+    return tuple(
+        HintedArtist(
+            eligibility.artists[hit.artist_id],
+            hit.similarity,
+            hit.z,
+            is_near=hit.z > game.entry,
+            is_credited=hit.artist_id in playing,
+        )
+        for hit in hinted
+    )
+
+
+def _check_facets(facets: NDArray[np.float32], value: Value) -> None:
+    if value is Value.FACETS and len(facets) != FACETS.count:
+        raise AttributionError(
+            f"The value function facets takes {FACETS.count} vectors an image, {FACETS.name}; it got"
+            f" {len(facets)}.",
+            next_step="Embed the image's views, or choose another value function.",
+        )
 
 
 def _check_encoder(encoder: EncoderFacts, index: StyleIndex) -> None:
