@@ -73,11 +73,7 @@ class FakeIndex:
         everyone = self.search(vector, k=len(self.centroids), allowed=self.centroids).hits
         return [hit for hit in everyone if hit.artist_id in artist_ids]
 
-    alpha = 0.05
     detectability_floor = 0.3
-
-    def delta_at(self, alpha):
-        return self.delta + 0.1 * (alpha < 0.05)
 
     def styled(self, vector):
         return vector.astype(np.float64)
@@ -317,6 +313,13 @@ def test_a_named_artist_plays_behind_any_number_of_nearer_ones(value):
     assert "zoe" not in {one.artist.artist_id for one in attribute(vector, **asked).artists}
     assert "zoe" in {one.artist.artist_id for one in hinted.artists}
     assert hinted.hinted[0].is_credited
+
+
+def test_a_named_artist_above_the_entry_is_not_near_where_nobody_passes_the_threshold():
+    answer = attribute(unit(0.2, 0, -1), value=Value.BLEND, hint=Hint(HintSource.PROMPT, ("ada",)))
+    [named] = answer.hinted
+    assert INDEX.entry < named.z < INDEX.delta
+    assert (answer.artists, named.is_near, named.is_credited) == ((), False, False)
 
 
 def test_candidates_are_the_nearest_and_the_named_each_once():

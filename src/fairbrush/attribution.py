@@ -289,7 +289,7 @@ def _hinted_artists(
             eligibility.artists[hit.artist_id],
             hit.similarity,
             hit.z,
-            is_near=hit.z > game.entry,
+            is_near=hit.z > game.threshold,
             is_credited=hit.artist_id in playing,
         )
         for hit in hinted

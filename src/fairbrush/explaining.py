@@ -112,7 +112,6 @@ def why(
     [hit] = index.affinities(vector, [artist.artist_id])
     evidence = tuple(index.nearest_works(vector, artist.artist_id, EVIDENCE_WORKS))
     best = max((player.hit.z for player in game.players), default=None)
-    threshold = game.entry if game.players else game.delta
     left_over = _left_over(attribution, hit, vector, index) if game.gram else None
     if artist.artist_id in {player.hit.artist_id for player in game.players}:
         verdict = Verdict.CREDITED
@@ -120,12 +119,12 @@ def why(
         verdict = Verdict.NOT_ALLOWED
     elif best is None:
         verdict = Verdict.NOBODY
-    elif hit.z <= threshold:
+    elif hit.z <= game.threshold:
         verdict = Verdict.TOO_FAR
     else:
         verdict = Verdict.EXPLAINED_AWAY
     margin = None if best is None else best - hit.z
-    return Why(artist, verdict, hit.similarity, hit.z, threshold, margin, left_over, evidence)
+    return Why(artist, verdict, hit.similarity, hit.z, game.threshold, margin, left_over, evidence)
 
 
 def _left_over(

@@ -24,6 +24,7 @@ from fairbrush.corpus.generation.facts import GenerationMetadata
 from fairbrush.corpus.generation.read import read_generation
 from fairbrush.corpus.hints import NameFinder
 from fairbrush.corpus.images import hash_file, image_limits, read_file
+from fairbrush.corpus.names import pick
 from fairbrush.documents import to_record
 from fairbrush.domain import Artist, EmbedStatus, Hint, HintSource, Value
 from fairbrush.embedding.cache import EmbeddingCache
@@ -37,7 +38,6 @@ from fairbrush.errors import (
     ImageRefusedError,
     IndexMissingError,
     IndexUnusableError,
-    RegistryError,
     VectorRefusedError,
 )
 from fairbrush.explaining import Why, why
@@ -181,18 +181,8 @@ class Lookup:
 
     def artist_named(self, name_or_id: str) -> Artist:
         """By id, name or alias, whoever may be credited or not. Raises RegistryError."""
-        wanted = name_or_id.casefold()
-        found = [
-            artist_id
-            for artist_id, names in self.eligibility.names.items()
-            if artist_id == name_or_id or wanted in {name.casefold() for name in names}
-        ]
-        if len(found) != 1:
-            raise RegistryError(
-                f"{len(found) or 'No'} artists are called {name_or_id!r}.",
-                next_step="Name one by id: fairbrush artist list",
-            )
-        return self.eligibility.artists[found[0]]
+        found = pick(name_or_id, self.eligibility.names, what="artist", listing="artist list")
+        return self.eligibility.artists[found]
 
     def why(self, attribution: Attribution, artist: Artist) -> Why:
         """Why an artist is, or is not, credited in an answer of this look-up.

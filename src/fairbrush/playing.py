@@ -68,11 +68,15 @@ class GameInputs:
     gram: tuple[tuple[float, ...], ...] = ()
     facet_z: tuple[tuple[float, ...], ...] = ()
 
+    @property
+    def threshold(self) -> float:
+        """What z must exceed to share in this image: ``delta`` as long as nobody does, then ``entry``."""
+        return self.entry if self.players else self.delta
+
 
 @dataclass(frozen=True)
 class Played:
-    """phi: of each player, in units of all the image's style; veto_share: what a model that could veto would
-    take of the style."""
+    """phi: of each player, in units of all the image's style."""
 
     phi: tuple[float, ...]
     split: Split

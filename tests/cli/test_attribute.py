@@ -148,7 +148,7 @@ def test_why_says_why_each_artist_is_or_is_not_credited(workspace: Path, gallery
     assert "may not be credited for images of this model" in ran.text
     ran = command(workspace, "attribute", image, "--why", "Nobody Known")
     assert (ran.code, ran.stdout) == (2, b"")
-    assert "No artists are called 'Nobody Known'" in ran.stderr
+    assert "No artist is called 'Nobody Known'" in ran.stderr
 
 
 def test_asking_again_gives_the_same_id_and_one_record(workspace: Path, gallery: Gallery) -> None:

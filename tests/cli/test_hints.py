@@ -59,7 +59,7 @@ def test_a_named_artist_is_a_candidate_and_takes_nothing_by_it(
     )
     assert (far["artist"], far["near"]) == (others[0], False)
     shown = command(workspace, "attribute", gallery.credited, "--prompt", prompt, "--explain").text
-    threshold = float(plain["value_function"]["parameters"]["delta"])
+    threshold = float(plain["value_function"]["parameters"]["entry"])
     assert f"named in the prompt: {near['artist']}, z {near['z']:.4f}\n" in shown
     assert (
         f"named in the prompt, not near enough: {others[0]}, z {far['z']:.4f}, threshold {threshold:.4f}"

@@ -92,7 +92,7 @@ def explained(attribution: Attribution, names: Mapping[str, str]) -> str:
     lines.append(
         f"  below about {attribution.floor:.2f} of an image, an artist is usually not seen beside another"
     )
-    lines += _hinted_lines(attribution, found.delta)
+    lines += _hinted_lines(attribution)
     return "\n" + "".join(printable(line) + "\n" for line in lines)
 
 
@@ -123,7 +123,7 @@ def _works(evidence: Sequence[Evidence]) -> str:
     return ", ".join(f"{work.work_sha256[:12]} ({work.similarity:.3f})" for work in evidence)
 
 
-def _hinted_lines(attribution: Attribution, delta: float) -> list[str]:
+def _hinted_lines(attribution: Attribution) -> list[str]:
     """Whom the prompt names, and how near each is."""
     hint = attribution.hint
     if hint is None:
@@ -141,6 +141,7 @@ def _hinted_lines(attribution: Attribution, delta: float) -> list[str]:
         elif one.is_near:
             line += f", near, but others explain the image as well: {one.artist.name}, z {one.z:.4f}"
         else:
-            line += f", not near enough: {one.artist.name}, z {one.z:.4f}, threshold {delta:.4f}"
+            needed = attribution.game.threshold
+            line += f", not near enough: {one.artist.name}, z {one.z:.4f}, threshold {needed:.4f}"
         lines.append(line)
     return lines

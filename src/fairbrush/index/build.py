@@ -21,7 +21,7 @@ from fairbrush.errors import (
     VectorRefusedError,
 )
 from fairbrush.index.files import writer_lock
-from fairbrush.index.segments import ArtistEntry, Segment, SegmentArtist, StoredWorks, write_segment
+from fairbrush.index.segments import ArtistEntry, Segment, SegmentArtist, StoredWorks, pooled, write_segment
 from fairbrush.index.versions import (
     IndexVersion,
     SegmentRef,
@@ -218,11 +218,7 @@ def fit_entries(
         by_creator[artist.creator_id].append(artist)
     entries = []
     for members in by_creator.values():
-        pool: dict[str, NDArray[np.float32]] = {}
-        for member in members:
-            for sha256, work in zip(member.stored.sha256s, member.stored.works, strict=True):
-                pool.setdefault(sha256, work)
-        works = np.stack([pool[sha256] for sha256 in sorted(pool)]).astype(np.float64)
+        works = pooled(member.stored for member in members).astype(np.float64)
         style = fit_style(works, strangers, rule=rule)
         offsets = np.full((len(style.centroids), 1), -style.h, np.float32)
         rows, q = np.hstack([style.centroids, offsets]), style.recognisability

@@ -127,7 +127,7 @@ def homecomings(index: StyleIndex) -> Iterator[Homecoming]:
 
     hands = Hands.of_index(index)
     for creator_id, artist_ids in hands.entries.items():
-        works = pooled_works(index, artist_ids)
+        works = index.pooled_works(creator_id)
         if len(works) > 1:
             rows = hands.rows_of(creator_id)
             own_z = own_affinities(
@@ -158,18 +158,13 @@ class Hands:
     def of_index(cls, index: StyleIndex) -> Hands:
         import numpy as np
 
-        entries: dict[str, list[str]] = {}
-        rows_of: dict[str, NDArray[np.float32]] = {}
-        for position, artist_id in enumerate(index.artist_ids):
-            creator_id = index.creator_of(artist_id)
-            entries.setdefault(creator_id, []).append(artist_id)
-            if creator_id not in rows_of:
-                rows_of[creator_id] = index.rows[index.owners == position]
-        order = sorted(entries)
-        rows = np.concatenate([index.rows[:0], *(rows_of[creator_id] for creator_id in order)])
-        firsts = np.cumsum([0, *(len(rows_of[creator_id]) for creator_id in order)])[:-1]
-        named = {creator_id: tuple(entries[creator_id]) for creator_id in order}
-        return cls(named, rows, firsts, index.delta)
+        order = sorted(index.entries_of)
+        # every entry of a creator has the creator's rows
+        positions = [index.artist_ids.index(index.entries_of[creator_id][0]) for creator_id in order]
+        rows = [index.rows[index.owners == position] for position in positions]
+        firsts = np.cumsum([0, *map(len, rows)])[:-1]
+        named = {creator_id: tuple(index.entries_of[creator_id]) for creator_id in order}
+        return cls(named, np.concatenate([index.rows[:0], *rows]), firsts, index.delta)
 
     def rows_of(self, creator_id: str) -> NDArray[np.float32]:
         """float32 (n_centroids, dim + 1)."""
@@ -234,18 +229,6 @@ def _counted(is_so: NDArray[np.bool_], hands: Hands) -> dict[str, int]:
 
     counts = is_so.sum(axis=0)
     return {hands.creator_ids[row]: int(counts[row]) for row in np.flatnonzero(counts)}
-
-
-def pooled_works(index: StyleIndex, artist_ids: Sequence[str]) -> NDArray[np.float32]:
-    """The works of all entries of a creator, each once: float32 (n, dim), sorted by hash."""
-    import numpy as np
-
-    pool: dict[str, NDArray[np.float32]] = {}
-    for artist_id in artist_ids:
-        stored = index.stored_works(artist_id)
-        for sha256, work in zip(stored.sha256s, stored.works, strict=True):
-            pool.setdefault(sha256, work)
-    return np.stack([pool[sha256] for sha256 in sorted(pool)])
 
 
 def distinctiveness(index: StyleIndex, homes: Iterable[Homecoming]) -> list[Distinctiveness]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from fairbrush.domain import Evidence, Hit
 from fairbrush.errors import DeviceUnavailableError, IndexDamagedError, IndexMissingError
 from fairbrush.index.faiss_door import import_faiss
-from fairbrush.index.segments import Segment, SegmentArtist, StoredWorks
+from fairbrush.index.segments import Segment, SegmentArtist, StoredWorks, pooled
 from fairbrush.index.versions import IndexVersion, VersionFiles, current_manifest, read_version
 from fairbrush.style.affinity import PanelScale, detectability_floor, style_rows
 from fairbrush.style.centroids import ArtistStyle
@@ -210,17 +210,11 @@ class StyleIndex:
         """The ``k`` works of an artist most similar to an image, ties by hash. Raises IndexMissingError."""
         import numpy as np
 
-        segment, listed = self._place(artist_id)
-        stored = self._stored(segment, listed)
+        stored = self.stored_works(artist_id)
         [query] = style_rows(self.space, vector[None])
         similarities = [float(work @ query) for work in stored.works.astype(np.float64)]
         ranked = sorted(zip(stored.sha256s, similarities, strict=True), key=lambda pair: (-pair[1], pair[0]))
         return [Evidence(sha256, similarity) for sha256, similarity in ranked[:k]]
-
-    @property
-    def alpha(self) -> float:
-        """The stated level of false credit that ``delta`` is placed for."""
-        return self.manifest.alpha
 
     def delta_at(self, alpha: float) -> float:
         """The threshold of another level. Raises IndexDamagedError."""
@@ -268,16 +262,15 @@ class StyleIndex:
         """
         import numpy as np
 
-        pool: dict[str, NDArray[np.float32]] = {}
-        for entry in self._entries_of[self.creator_of(artist_id)]:
-            stored = self._stored(*self._place(entry))
-            for sha256, work in zip(stored.sha256s, stored.works, strict=True):
-                pool.setdefault(sha256, work)
-        works = np.stack([pool[sha256] for sha256 in sorted(pool)]).astype(np.float64)
+        works = self.pooled_works(self.creator_of(artist_id)).astype(np.float64)
         return ArtistStyle(works, self.centroids_of(artist_id))
 
+    def pooled_works(self, creator_id: str) -> NDArray[np.float32]:
+        """The works of all entries of a creator, each once: float32 (n, dim), sorted by hash."""
+        return pooled(self.stored_works(artist_id) for artist_id in self.entries_of[creator_id])
+
     @cached_property
-    def _entries_of(self) -> dict[str, list[str]]:
+    def entries_of(self) -> dict[str, list[str]]:
         """Artist ids by creator."""
         entries: dict[str, list[str]] = {}
         for artist_id in self.artist_ids:
@@ -286,7 +279,7 @@ class StyleIndex:
 
     def works_of(self, artist_id: str) -> tuple[str, ...]:
         """The SHA-256 of the works this version knows of an artist. Raises IndexMissingError."""
-        return self._stored(*self._place(artist_id)).sha256s
+        return self.stored_works(artist_id).sha256s
 
     def stored_works(self, artist_id: str) -> StoredWorks:
         """An artist's works as they are stored, in style space. Raises IndexMissingError."""

@@ -65,6 +65,17 @@ class StoredWorks:
     works: NDArray[np.float32]
 
 
+def pooled(parts: Iterable[StoredWorks]) -> NDArray[np.float32]:
+    """The works of several entries, each once: float32 (n, dim), sorted by hash."""
+    import numpy as np
+
+    pool: dict[str, NDArray[np.float32]] = {}
+    for part in parts:
+        for sha256, work in zip(part.sha256s, part.works, strict=True):
+            pool.setdefault(sha256, work)
+    return np.stack([pool[sha256] for sha256 in sorted(pool)])
+
+
 @dataclass(frozen=True)
 class SegmentArtist:
     """One artist as a segment's JSON lists them; ``first_row`` and ``first`` are where their centroids and
