@@ -2,6 +2,7 @@
 
 import doctest
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 import fairbrush.corpus.hints
 from fairbrush.corpus.generation.facts import LONGEST_PROMPT
-from fairbrush.corpus.hints import NameFinder, words_of
+from fairbrush.corpus.hints import NameFinder, places_of_words, words_of
 
 NAMES = {
     "frida": ["Frida Kahlo", "Kahlo"],
@@ -111,6 +112,39 @@ def test_only_artists_whose_name_is_there_are_found(prompt: str, names: dict[str
 @given(st.text(max_size=300), st.dictionaries(st.text(max_size=3), st.lists(st.text(max_size=8), max_size=3)))
 def test_any_text_and_any_names_are_searched(prompt: str, names: dict[str, list[str]]) -> None:
     assert set(NameFinder.of(names).find(prompt)) <= set(names)
+
+
+@given(st.text(max_size=60) | st.text("aé\u0301\u200b½ﬁ が_,", max_size=20))
+def test_every_word_has_a_place_and_reads_the_same_there(prompt: str) -> None:
+    places = places_of_words(prompt)
+    words = words_of(prompt)
+    assert len(places) == len(words)
+    for word, (start, end) in zip(words, places, strict=True):
+        assert word in words_of(prompt[start:end])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cut"),
+    [
+        ("a castle by Greg Rutkowski", "a castle by #"),
+        ("((GREG_RUTKOWSKI:1.2)), Monet's", "((#:1.2)), #'s"),
+        ("by frida ka\u0301hlo\u0301, 8k", "by #, 8k"),
+        ("Frida, and Frida Kahlo", "#, and #"),
+        ("georgia o'keeffe|j.m.w. turner", "#|#"),
+    ],
+)
+def test_a_mention_covers_the_name_and_no_more(prompt: str, cut: str) -> None:
+    for mention in reversed(FINDER.mentions(prompt)):
+        prompt = f"{prompt[: mention.start]}#{prompt[mention.end :]}"
+    assert prompt == cut
+
+
+@given(st.lists(WORDS, max_size=8).map(" ".join), st.dictionaries(WORDS, st.lists(WORDS, max_size=2)))
+def test_who_is_mentioned_is_who_is_found(prompt: str, names: dict[str, list[str]]) -> None:
+    finder = NameFinder.of(names)
+    mentions = finder.mentions(prompt)
+    assert sorted({one for mention in mentions for one in mention.artist_ids}) == list(finder.find(prompt))
+    assert all(a.end <= b.start for a, b in pairwise(mentions))
 
 
 def test_long_prompts_and_piles_of_accents_take_little_time() -> None:

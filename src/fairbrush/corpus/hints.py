@@ -1,4 +1,4 @@
-"""Artists named in a prompt. Enters: who is called what, and a prompt. Leaves: artist ids.
+"""Artists named in a prompt. Enters: who is called what, and a prompt. Leaves: artist ids, or where they are.
 
 The one rule: a name counts as whole words, whatever the case, accents, spaces and punctuation, and inside a
 longer name it is not that name: "Frida Kahlo" does not name an artist called Frida.
@@ -35,6 +35,38 @@ def words_of(text: str) -> list[str]:
     return text.translate({ord(character): _folded(character) for character in set(text)}).split()
 
 
+def places_of_words(text: str) -> list[tuple[int, int]]:
+    """Where each of ``words_of(text)`` starts and ends in the text, its accents with it.
+
+    >>> [("Frida_KÁHLO!"[start:end]) for start, end in places_of_words("Frida_KÁHLO!")]
+    ['Frida', 'KÁHLO']
+    """
+    folded = {character: _folded(character) for character in set(text)}
+    places: list[tuple[int, int]] = []
+    inside = False
+    for place, character in enumerate(text):
+        if inside and not folded[character]:
+            places[-1] = (places[-1][0], place + 1)
+        for letter in folded[character]:
+            if letter == " ":
+                inside = False
+            elif inside:
+                places[-1] = (places[-1][0], place + 1)
+            else:
+                places.append((place, place + 1))
+                inside = True
+    return places
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Somebody is named in ``prompt[start:end]``; ``artist_ids``: all who are called so."""
+
+    start: int
+    end: int
+    artist_ids: frozenset[str]
+
+
 @dataclass(frozen=True)
 class NameFinder:
     """Names, ready to be looked for. ``keys``: sorted; ``artist_ids``: who is called so, of each key.
@@ -63,19 +95,39 @@ class NameFinder:
 
     def find(self, prompt: str) -> tuple[str, ...]:
         """The ids of the artists named, sorted. Reads the first ``LONGEST_PROMPT`` characters."""
-        if not self.keys:
+        meant = self._meant(words_of(prompt[:LONGEST_PROMPT]))
+        return tuple(sorted({artist_id for match in meant for artist_id in self.artist_ids[match.key]}))
+
+    def mentions(self, prompt: str) -> tuple[Mention, ...]:
+        """Where in its first ``LONGEST_PROMPT`` characters the prompt names artists, in its order.
+
+        >>> NameFinder.of({"a1": ["Frida Kahlo"]}).mentions("(frida_kahlo:1.2)")
+        (Mention(start=1, end=12, artist_ids=frozenset({'a1'})),)
+        """
+        text = prompt[:LONGEST_PROMPT]
+        meant = sorted(self._meant(words_of(text)), key=lambda match: match.start)
+        if not meant:
             return ()
-        words = words_of(prompt[:LONGEST_PROMPT])
+        places = places_of_words(text)
+        return tuple(
+            Mention(places[match.start][0], places[match.end - 1][1], self.artist_ids[match.key])
+            for match in meant
+        )
+
+    def _meant(self, words: list[str]) -> list[_Match]:
+        """The matches that count: none lies in another or overlaps it."""
+        if not self.keys:
+            return []
         matches = [match for start in range(len(words)) for match in self._matches_at(words, start)]
         # the longest first, then the first; what lies in a longer one, or overlaps it, is not meant
         matches.sort(key=lambda match: (-len(self.keys[match.key]), match.start))
         taken = bytearray(len(words))
-        found: set[str] = set()
+        meant = []
         for match in matches:
             if not any(taken[match.start : match.end]):
                 taken[match.start : match.end] = b"\1" * (match.end - match.start)
-                found |= self.artist_ids[match.key]
-        return tuple(sorted(found))
+                meant.append(match)
+        return meant
 
     def _matches_at(self, words: list[str], start: int) -> list[_Match]:
         """The names that begin with this word: words are joined as long as some name begins so."""
