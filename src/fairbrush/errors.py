@@ -161,6 +161,14 @@ class PanelError(StyleSpaceError):
     """A background panel cannot be used."""
 
 
+class ValidationError(FairbrushError):
+    """What regeneration measured, or was asked to measure, cannot be used."""
+
+
+class PromptError(ValidationError):
+    """A prompt or a template of prompts does not say what each coalition is to draw."""
+
+
 class VectorRefusedError(FairbrushError):
     """A vector has no direction, is not finite, or has another dim than its style space."""
 
