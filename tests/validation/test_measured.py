@@ -12,7 +12,9 @@ import fairbrush.validation.measured
 from fairbrush.errors import ValidationError
 from fairbrush.game.owen import owen_by_enumeration
 from fairbrush.validation.measured import (
+    Agreement,
     Measurement,
+    compare,
     content_part,
     exact_split,
     normalised_shares,
@@ -176,6 +178,50 @@ def test_similarities_that_are_no_numbers_or_of_no_seed_are_refused():
     for shape in [(2, 0), (3, 1), (2,)]:
         with pytest.raises(ValidationError, match="one seed or more"):
             Measurement(1, np.array([0, 3]), np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("fast", "measured", "agreement"),
+    [
+        ([1.0], [1.0], Agreement(0.0, None, True)),
+        ([0.75, 0.25], [0.75, 0.25], Agreement(0.0, 1.0, True)),
+        ([0.75, 0.25], [0.25, 0.75], Agreement(0.5, -1.0, False)),
+        ([1.0, 0.0], [0.0, 1.0], Agreement(1.0, -1.0, False)),
+        ([0.5, 0.5], [0.25, 0.75], Agreement(0.25, None, True)),
+        # pairs: one in order, none reversed, two tied on one side
+        ([0.5, 0.5, 0.0], [0.5, 0.25, 0.25], Agreement(0.25, 0.5, True)),
+        (None, [0.5, 0.5], Agreement(1.0, None, None)),
+        ([1.0], None, Agreement(1.0, None, None)),
+        (None, None, Agreement(0.0, None, None)),
+    ],
+)
+def test_two_sides_agree_as_far_as_a_reader_would_say(fast, measured, agreement):
+    assert compare(fast, measured) == agreement
+
+
+SHARES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0, 1), min_size=2, max_size=7)
+
+
+@given(SHARES, st.integers(0, 10**6))
+@FEW
+def test_agreement_is_symmetric_and_does_not_hang_on_the_order_of_creators(parts, seed):
+    a = np.array(parts) + (0 if sum(parts) else 1)
+    rng = np.random.default_rng(seed)
+    b, order = rng.permutation(a), rng.permutation(len(a))
+    a, b = a / a.sum(), b / b.sum()
+    agreement, turned, mixed = compare(a, b), compare(b, a), compare(a[order], b[order])
+    assert agreement == turned
+    assert mixed.mis_paid == pytest.approx(agreement.mis_paid, abs=1e-12)
+    assert mixed.top_agrees == agreement.top_agrees
+    assert mixed.rank_correlation == pytest.approx(agreement.rank_correlation, abs=1e-12)
+    assert 0.0 <= agreement.mis_paid <= 1.0
+    assert compare(a, a).mis_paid == 0.0
+
+
+@pytest.mark.parametrize("shares", [[0.5], [0.5, 0.4], [1.5, -0.5], [0.0, 0.0], [[0.5, 0.5]], [np.nan, 1.0]])
+def test_what_are_no_normalised_shares_are_not_compared(shares):
+    with pytest.raises(ValidationError, match="sum to 1"):
+        compare(shares, [0.5, 0.5])
 
 
 def test_the_examples_in_the_docstrings_hold():

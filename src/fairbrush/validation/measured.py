@@ -1,7 +1,7 @@
 """The measured game of one image: what regenerating it for coalitions says of the model and the creators.
 
-Enters: how similar the image is to its regenerations, in one space. Leaves: the content's part b, and the
-Owen split. The one rule: worths are taken as measured, negative or falling;
+Enters: how similar the image is to its regenerations, in one space. Leaves: the content's part b, the Owen
+split, and how far a fast answer is from it. The one rule: worths are taken as measured, negative or falling;
 only shares are clipped, after the game is solved.
 
 Player 0 is the model, players 1..n are the creators. A coalition's *code* has the bits of its players. Every
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 MODEL = 1  # the code of the model alone
+_SUM = 1e-6  # how far from 1 normalised shares may add up
 
 
 def everyone(creators: int) -> int:
@@ -240,3 +241,57 @@ def _together(errors: list[NDArray[np.float64] | None]) -> NDArray[np.float64] |
         return None
     error: NDArray[np.float64] = np.sqrt(np.sum(np.square(known), axis=0))
     return error
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a fast answer's normalised shares and the measured ones agree.
+
+    ``mis_paid``: the part of the creators' money that goes to the wrong hands. ``rank_correlation``:
+    Kendall's tau-b, None for fewer than two creators or where one side ranks nobody above another.
+    ``top_agrees``: who gets most on one side gets most on the other; None where one side credits nobody.
+    """
+
+    mis_paid: float
+    rank_correlation: float | None
+    top_agrees: bool | None
+
+
+def compare(fast: ArrayLike | None, measured: ArrayLike | None) -> Agreement:
+    """How two sides' normalised shares agree: float (n,) of the same creators; None credits nobody.
+
+    ``mis_paid`` is half of the sum of differences (the total variation): 0 where both credit nobody, 1 where
+    one side alone credits somebody. Raises ValidationError.
+
+    >>> compare([0.75, 0.25, 0.0], [0.5, 0.125, 0.375])
+    Agreement(mis_paid=0.375, rank_correlation=0.3333333333333333, top_agrees=True)
+    >>> compare(None, [0.5, 0.5]).mis_paid
+    1.0
+    """
+    if fast is None or measured is None:
+        return Agreement(float((fast is None) != (measured is None)), None, None)
+    a, b = np.asarray(fast, np.float64), np.asarray(measured, np.float64)
+    if a.shape != b.shape or a.ndim != 1 or not all(_is_normalised(side) for side in (a, b)):
+        raise ValidationError(
+            f"Both sides must give the same creators shares that sum to 1; got {a.tolist()}, {b.tolist()}.",
+            next_step="Give None where nobody is credited.",
+        )
+    return Agreement(
+        mis_paid=float(np.abs(a - b).sum()) / 2,
+        rank_correlation=_kendall(a, b),
+        top_agrees=bool(((a == a.max()) & (b == b.max())).any()),
+    )
+
+
+def _is_normalised(shares: NDArray[np.float64]) -> bool:
+    return bool((shares >= 0.0).all() and abs(shares.sum() - 1.0) <= _SUM)
+
+
+def _kendall(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
+    """tau-b: pairs in the same order less pairs in opposite order, over the geometric mean of the pairs that
+    are no tie on either side. Kendall 1945, doi:10.1093/biomet/33.3.239.
+    """
+    first, second = np.triu_indices(len(a), 1)
+    of_a, of_b = np.sign(a[first] - a[second]), np.sign(b[first] - b[second])
+    untied = np.abs(of_a).sum() * np.abs(of_b).sum()
+    return float((of_a * of_b).sum() / np.sqrt(untied)) if untied else None
