@@ -87,6 +87,10 @@ class Value(StrEnum):
     NEAREST = "nearest"
     FACETS = "facets"
     RECONSTRUCTION = "reconstruction"
+    MIX = "mix"  # of given input images: played where they are named, never chosen
+
+
+CHOOSABLE_VALUES = tuple(value for value in Value if value is not Value.MIX)
 
 
 @dataclass(frozen=True)

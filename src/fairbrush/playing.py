@@ -7,19 +7,21 @@ carries them can be recomputed bit for bit when index and vectors are gone.
 The unknown-style rule is the same for every value function: an image whose best affinity is not above the
 index's threshold ``delta`` credits nobody. Where somebody is above it, ``blend``, ``reconstruction`` and, in
 each facet, ``facets`` let in whoever is above the index's lower ``entry``: a second artist's part of an image
-is seldom as strong as a whole one.
+is seldom as strong as a whole one. ``mix`` has no threshold: which images were mixed is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import fsum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fairbrush.domain import Hit, Value
 from fairbrush.errors import AttributionError
+from fairbrush.game.mix import Mix, shapley_of_mix
 from fairbrush.game.owen import creators_of_blend, owen_of_facets, owen_of_nearest
 from fairbrush.game.selection import nonnegative_weights, survivors
 from fairbrush.game.shapley import (
@@ -51,11 +53,29 @@ class Player:
 
 
 @dataclass(frozen=True)
+class MixedInput:
+    """One image that another was mixed from. weight: its part of all weights; similarity: its cosine to that
+    other image in style space; artist_id, creator_id: None where the artist may not be credited.
+    """
+
+    sha256: str
+    weight: float
+    similarity: float
+    artist_id: str | None
+    creator_id: str | None
+
+    @property
+    def is_creditable(self) -> bool:
+        return self.artist_id is not None
+
+
+@dataclass(frozen=True)
 class GameInputs:
     """All that shares are computed from. ``players``: best first.
 
-    gram: of the players' centroids, for ``blend`` and ``reconstruction``; facet_z: a row of affinities a
-    facet, for ``facets``; certificate: what choosing the players may lose.
+    gram: of the players' centroids, for ``blend`` and ``reconstruction``, and of the inputs for ``mix``;
+    facet_z: a row of affinities a facet, for ``facets``; mixed: the inputs, for ``mix``; certificate: what
+    choosing the players may lose.
     """
 
     value: Value
@@ -67,6 +87,7 @@ class GameInputs:
     certificate: Certificate
     gram: tuple[tuple[float, ...], ...] = ()
     facet_z: tuple[tuple[float, ...], ...] = ()
+    mixed: tuple[MixedInput, ...] = ()
 
     @property
     def threshold(self) -> float:
@@ -178,6 +199,35 @@ def mix_inputs(
     )
 
 
+def image_mix_inputs(
+    players: Sequence[Player],
+    mixed: Sequence[MixedInput],
+    gram: NDArray[np.float64],
+    *,
+    delta: float,
+    entry: float,
+    recognised: float,
+    eligible_count: int,
+) -> GameInputs:
+    """The creators of an image's inputs play, each with all of theirs; nobody where the image is like no mix.
+
+    players: an entry each artist of a creditable input, best first; gram: float64 (n, n) of the inputs' own
+    vectors, unit rows in style space.
+    """
+    game = GameInputs(
+        Value.MIX,
+        tuple(players),
+        delta,
+        entry,
+        recognised,
+        eligible_count,
+        exact_certificate("mix, 2^m coalitions"),
+        gram=tuple(tuple(row) for row in gram.tolist()),
+        mixed=tuple(mixed),
+    )
+    return game if players and _mix(game).part_of_paid > 0.0 else replace(game, players=())
+
+
 _KIND = {Value.BLEND: "blend, 2^m coalitions", Value.RECONSTRUCTION: "reconstruction, closed form"}
 
 
@@ -186,7 +236,7 @@ def play(inputs: GameInputs, policy: Policy) -> Played:
     phi = _phi(inputs)
     paid = np.maximum(phi, 0.0)
     whole = float(paid.sum())
-    explained = inputs.recognised if whole > 0.0 else 0.0
+    explained = _part_of_players(inputs) if whole > 0.0 else 0.0
     shares = split(
         phi,
         ids=[player.hit.artist_id for player in inputs.players],
@@ -201,20 +251,20 @@ def coalition_worths(inputs: GameInputs, coalitions: Sequence[Sequence[int]]) ->
     """What players explain together, as parts of all the image's style; each coalition lists positions."""
     if not inputs.players:
         return [0.0] * len(coalitions)
-    columns = _columns(inputs.players)
+    columns = _columns_of(inputs)
     column_of = {position: column for column, members in enumerate(columns) for position in members}
     game = _game(inputs, columns)
     rows = np.zeros((len(coalitions), len(columns)), np.bool_)
     for row, members in enumerate(coalitions):
         rows[row, [column_of[position] for position in members]] = True
-    return [float(part) for part in explained(game, rows, recognised=inputs.recognised)]
+    return [float(part) for part in explained(game, rows, recognised=_part_of_players(inputs))]
 
 
 def veto_part(inputs: GameInputs) -> float:
     """The part of the style that the model would take if it could veto: shown, never paid."""
     if not inputs.players:
         return 0.0
-    columns = _columns(inputs.players)
+    columns = _columns_of(inputs)
     game = _game(inputs, columns)
     if isinstance(game, Nearest):
         veto = veto_value_of_model(game.gains)
@@ -224,7 +274,7 @@ def veto_part(inputs: GameInputs) -> float:
     else:
         # creators are the players: their entries may be more than can be enumerated
         veto = veto_value_of_model_in(Quotient(game, [inputs.players[c[0]].creator_id for c in columns]))
-    return inputs.recognised * float(veto) / worth_of_all(game)
+    return _part_of_players(inputs) * float(veto) / worth_of_all(game)
 
 
 def to_text(inputs: GameInputs) -> dict[str, Any]:
@@ -240,6 +290,17 @@ def to_text(inputs: GameInputs) -> dict[str, Any]:
         document["gram"] = [[decimal_text(number) for number in row] for row in inputs.gram]
     if inputs.facet_z:
         document["facet_z"] = [[decimal_text(number) for number in row] for row in inputs.facet_z]
+    if inputs.mixed:
+        document["mixed"] = [
+            {
+                "sha256": one.sha256,
+                "weight": decimal_text(one.weight),
+                "similarity": decimal_text(one.similarity),
+                "artist_id": one.artist_id,
+                "creator_id": one.creator_id,
+            }
+            for one in inputs.mixed
+        ]
     return document
 
 
@@ -263,6 +324,16 @@ def from_text(value: Value, document: Mapping[str, Any], certificate: Certificat
         certificate,
         gram=tuple(tuple(float(number) for number in row) for row in document.get("gram", ())),
         facet_z=tuple(tuple(float(number) for number in row) for row in document.get("facet_z", ())),
+        mixed=tuple(
+            MixedInput(
+                one["sha256"],
+                float(one["weight"]),
+                float(one["similarity"]),
+                one["artist_id"],
+                one["creator_id"],
+            )
+            for one in document.get("mixed", ())
+        ),
     )
 
 
@@ -286,12 +357,30 @@ def _columns(players: Sequence[Player]) -> list[list[int]]:
     return list(columns.values())
 
 
+def _columns_of(inputs: GameInputs) -> list[list[int]]:
+    """``_columns`` of a game's players; in ``mix`` all entries of a creator are one."""
+    if inputs.value is not Value.MIX:
+        return _columns(inputs.players)
+    columns: dict[str, list[int]] = {}
+    for position, player in enumerate(inputs.players):
+        columns.setdefault(player.creator_id, []).append(position)
+    return list(columns.values())
+
+
+def _part_of_players(inputs: GameInputs) -> float:
+    """A(N): G, but for a mix less what only inputs explain whose artists may not be credited."""
+    if inputs.value is not Value.MIX:
+        return inputs.recognised
+    return inputs.recognised * _mix(inputs).part_of_paid
+
+
 def _phi(inputs: GameInputs) -> NDArray[np.float64]:
-    """float64 (n_players,), of any scale; entries of one column share equally."""
+    """float64 (n_players,), of any scale; entries of one column share equally, those of a mix in
+    proportion to the weights of their inputs."""
     phi = np.zeros(len(inputs.players))
     if not inputs.players:
         return phi
-    columns = _columns(inputs.players)
+    columns = _columns_of(inputs)
     unions = [inputs.players[column[0]].creator_id for column in columns]
     game = _game(inputs, columns)
     match game:
@@ -307,14 +396,47 @@ def _phi(inputs: GameInputs) -> NDArray[np.float64]:
             values = creators_of_blend(game.linear, game.gram, unions)
         case Reconstruction():
             values = shapley_of_reconstruction(game)
+        case Mix():
+            values = shapley_of_mix(game)
         case _:
             raise AttributionError(f"{inputs.value} has no solver.", next_step="Report this bug.")
     for column, value in zip(columns, values.tolist(), strict=True):
-        phi[column] = value / len(column)
+        if inputs.value is Value.MIX:
+            weights = [_weight_of(inputs, inputs.players[position].hit.artist_id) for position in column]
+            phi[column] = [value * weight / fsum(weights) for weight in weights]
+        else:
+            phi[column] = value / len(column)
     return phi
 
 
+def _weight_of(inputs: GameInputs, artist_id: str) -> float:
+    return fsum(one.weight for one in inputs.mixed if one.artist_id == artist_id)
+
+
+def _mix(inputs: GameInputs) -> Mix:
+    """Creators in the order of the players, each with all of their inputs; then the inputs of artists who may
+    not be credited, each alone. Sums are exactly rounded: the order of inputs changes no bit.
+    """
+    groups: dict[str, list[int]] = {player.creator_id: [] for player in inputs.players}
+    paid = len(groups)
+    for position, one in enumerate(inputs.mixed):
+        groups.setdefault(one.creator_id or one.sha256, []).append(position)
+    brought = [[(position, inputs.mixed[position].weight) for position in of] for of in groups.values()]
+    linear = [fsum(weight * inputs.mixed[i].similarity for i, weight in mine) for mine in brought]
+    gram = [
+        [
+            fsum(one * other * inputs.gram[i][j] for i, one in mine for j, other in theirs)
+            for theirs in brought
+        ]
+        for mine in brought
+    ]
+    weights = [fsum(weight for _, weight in mine) for mine in brought]
+    return Mix(linear, gram, weights=weights, paid=paid)
+
+
 def _game(inputs: GameInputs, columns: Sequence[Sequence[int]]) -> ValueFunction:
+    if inputs.value is Value.MIX:
+        return _mix(inputs)
     first = [column[0] for column in columns]
     hits = [inputs.players[position].hit for position in first]
     if inputs.value is Value.NEAREST:

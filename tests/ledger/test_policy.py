@@ -39,6 +39,7 @@ def test_the_same_meaning_has_the_same_digest_and_another_has_not():
         ({"b": "1e-400"}, "at most 12 decimals"),
         ({"b": "calibrated:abc"}, "no calibration can be read yet"),
         ({"model": " "}, "model must name"),
+        ({"value": "mix"}, "must name a value function, not 'mix'"),
         ({"beta": 1}, "beta is not known. Known: b, w, model"),
     ],
 )

@@ -17,7 +17,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
-from fairbrush.domain import Value
+from fairbrush.domain import CHOOSABLE_VALUES
 from fairbrush.errors import PolicyError
 from fairbrush.ledger.canonical import canonical_digest
 
@@ -47,10 +47,10 @@ class Policy:
                 f"[policy] model must name a generating model, not {self.model!r}.",
                 next_step='Write model = "sd-1.5".',
             )
-        if self.value not in [*Value]:
+        if self.value not in CHOOSABLE_VALUES:
             raise PolicyError(
                 f"[policy] value must name a value function, not {self.value!r}.",
-                next_step=f"One of {', '.join(Value)}.",
+                next_step=f"One of {', '.join(CHOOSABLE_VALUES)}.",
             )
 
     @property
