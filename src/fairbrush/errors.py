@@ -112,6 +112,10 @@ class AttributionError(FairbrushError):
     """The index and the registry's eligibility do not fit together, or the image's vector is no vector."""
 
 
+class MixError(FairbrushError):
+    """The images that others were mixed from cannot be used, or nobody is known to have made one."""
+
+
 class PolicyError(ConfigError):
     """fairbrush.toml's [policy] cannot be used."""
 
