@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 
 import duckdb
@@ -26,6 +27,7 @@ from fairbrush.game.shares import E12
 from fairbrush.ledger.canonical import parse_canonical
 from fairbrush.ledger.policy import Policy
 from fairbrush.ledger.records import drain, write_pending
+from fairbrush.mixing import InputImage
 from fairbrush.style.centroids import ArtistStyle
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "attribution-schema.md"
@@ -505,7 +507,137 @@ def test_the_documented_example_is_what_comes_out_and_every_field_is_described()
     fields |= {f"{name}.{key}" for name in ("image", "encoder", "certificate", "value_function")
                for key in answer[name]}  # fmt: skip
     fields |= {f"hint.{key}" for key in to_json(attribute(hint=Hint(HintSource.PROMPT, ("cy",))))["hint"]}
+    fields |= {f"inputs.{key}" for key in to_json(attribute(value=None, inputs=INPUTS))["inputs"][0]}
     assert described == fields - {"image", "encoder", "certificate", "value_function"}
+
+
+def input_image(artist_id, vector, weight="1/2", sha256="a1" * 32, name="a.png") -> InputImage:
+    return InputImage(sha256, Path(name), Fraction(weight), artist_id, vector.astype(np.float64))
+
+
+INPUTS = (
+    input_image("ada", unit(1, 0, 0), "3/5"),
+    input_image("cy", unit(0, 1, 0), "2/5", sha256="b2" * 32, name="b.png"),
+)
+
+
+def of_mix(vector=BETWEEN, inputs=INPUTS, **changed):
+    return attribute(vector, value=None, inputs=inputs, **changed)
+
+
+def test_a_mix_is_shared_by_its_inputs_creators_however_near_their_other_works():
+    """Worked by hand, from cosines of (3, 1) to (1, 0), (0, 1) and (3, 2)."""
+    answer = of_mix()
+    ada, cy, both = 3 / 10**0.5, 1 / 10**0.5, 11 / 130**0.5
+    expected = {"ada": (ada + both - cy) / 2 / both, "cy": (cy + both - ada) / 2 / both}
+    assert {one.artist.artist_id: one.phi for one in answer.artists} == pytest.approx(expected, abs=1e-6)
+    assert {one.artist.artist_id: one.share * 2 for one in answer.artists} == pytest.approx(
+        expected, abs=1e-6
+    )
+    assert answer.artists[1].z == pytest.approx(-0.1), "below every threshold"
+    assert (answer.unattributed, answer.certificate.exact, answer.reason) == (0.0, True, None)
+    assert (answer.confidence, answer.steadiness, answer.unattributed_interval) == (None, None, None)
+    assert all(one.interval is None and len(one.evidence) == 3 for one in answer.artists)
+    told = explain(answer)
+    assert [one.artist_ids for one in told.coalitions] == [("ada",), ("cy",), ("ada", "cy")]
+    assert [one.explained for one in told.coalitions] == pytest.approx([ada / both, cy / both, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"inputs": (replace(INPUTS[0], weight=Fraction(1, 2)), replace(INPUTS[1], weight=Fraction(1, 2)))},
+        {"inputs": (INPUTS[0], replace(INPUTS[1], sha256="c3" * 32))},
+        {"inputs": (INPUTS[0], replace(INPUTS[1], artist_id="bo"))},
+        {"inputs": INPUTS[:1]},
+        {"vector": BETWEEN, "image": replace(IMAGE, sha256="34" * 32)},
+    ],
+)
+def test_other_inputs_weights_or_artists_are_another_answer(changed):
+    assert of_mix(**changed).attribution_id != of_mix().attribution_id
+
+
+def test_where_inputs_lie_is_in_the_answer_and_in_no_record():
+    moved = of_mix(inputs=(replace(INPUTS[0], path=Path("elsewhere.png")), INPUTS[1]))
+    assert to_record(moved, now=NOON).digest == to_record(of_mix(), now=NOON).digest
+    [first, second] = to_json(of_mix())["inputs"]
+    assert first == {
+        "sha256": "a1" * 32, "path": "a.png", "weight": 0.6, "artist_id": "ada", "is_creditable": True
+    }  # fmt: skip
+    assert (second["path"], second["weight"]) == ("b.png", 0.4)
+    record = to_record(of_mix(), now=NOON)
+    assert "b.png" not in json.dumps([record.body, record.about])
+
+
+def test_answers_without_inputs_are_what_they_were_before_there_were_any():
+    answer = attribute(value=None)
+    assert answer.attribution_id == "8d08bd637922411bc5a9ce06f1c73f4a5762b89130645b5f1c55848201974461"
+    assert "mixed" not in to_record(answer, now=NOON).body["game"]
+    assert to_json(answer)["inputs"] is None
+
+
+@pytest.mark.parametrize("gone", ["opted out", "erased", "outside"])
+def test_the_part_of_an_artist_who_may_not_be_credited_is_unattributed_and_names_nobody(gone):
+    registry = {
+        "opted out": FakeEligibility({**EVERYONE.artists, "cy": artist("cy", Consent.OPTED_OUT)}),
+        "erased": FakeEligibility({name: one for name, one in EVERYONE.artists.items() if name != "cy"}),
+        "outside": replace(EVERYONE, outside=frozenset({"cy"})),
+    }[gone]
+    answer = of_mix(eligibility=registry)
+    assert [one.artist.artist_id for one in answer.artists] == ["ada"]
+    assert answer.artists[0].phi == pytest.approx(3 / 10**0.5 / (11 / 130**0.5), abs=1e-6)
+    assert answer.unattributed == pytest.approx((1 - answer.artists[0].phi) / 2)
+    told = to_json(answer)["inputs"][1]
+    assert (told["artist_id"], told["is_creditable"]) == (None, False)
+    assert '"cy"' not in json.dumps([to_json(answer), to_record(answer, now=NOON).body])
+    nobody = of_mix(eligibility=registry, inputs=(replace(INPUTS[1], weight=Fraction(1)),))
+    assert (nobody.artists, nobody.unattributed_e12) == ((), E12 // 2)
+    assert nobody.reason == "No artist of the inputs may be credited for images of sd-1.5."
+
+
+def test_an_image_unlike_its_inputs_credits_nobody_and_says_so():
+    answer = of_mix(unit(0, 0, 1))
+    assert (answer.artists, answer.unattributed) == ((), 0.5)
+    assert answer.reason == "The image is like no mix of its inputs. All of the style stays unattributed."
+    asked = {"index": INDEX, "eligibility": EVERYONE}
+    assert why(answer, artist("ada"), unit(0, 0, 1), **asked).verdict is Verdict.UNLIKE
+
+
+def test_why_of_a_mix_asks_for_no_threshold():
+    out = FakeEligibility({**EVERYONE.artists, "cy": artist("cy", Consent.OPTED_OUT)})
+    for registry, name, verdict in (
+        (EVERYONE, "cy", Verdict.CREDITED),
+        (EVERYONE, "bo", Verdict.NO_INPUT),
+        (out, "cy", Verdict.NOT_ALLOWED),
+    ):
+        answer = of_mix(eligibility=registry)
+        told = why(answer, artist(name), BETWEEN, index=INDEX, eligibility=registry)
+        assert (told.verdict, told.threshold, told.left_over, len(told.evidence)) == (verdict, None, None, 3)
+        assert "threshold" not in why_lines(answer, [told])
+
+
+def test_a_mix_goes_with_its_inputs_alone():
+    for asked in (
+        {"value": Value.MIX},
+        {"value": Value.BLEND, "inputs": INPUTS},
+        {"value": None, "inputs": INPUTS, "hint": Hint(HintSource.PROMPT, ("cy",))},
+    ):
+        with pytest.raises(AttributionError, match="value function mix"):
+            attribute(**asked)
+    known = FakeEligibility({**EVERYONE.artists, "di": artist("di")})
+    with pytest.raises(AttributionError, match="Di, of an input, has no work in index v0001"):
+        of_mix(eligibility=known, inputs=(replace(INPUTS[0], artist_id="di"),))
+
+
+@given(VECTORS, st.lists(st.tuples(VECTORS, st.sampled_from(["ada", "bo", "cy"])), min_size=1, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_a_record_of_a_mix_gives_its_shares_again_bit_for_bit(vector, named):
+    part = Fraction(1, len(named))
+    inputs = tuple(input_image(who, style, part, sha256=f"{n:064x}") for n, (style, who) in enumerate(named))
+    answer = of_mix(vector, inputs)
+    shares = recompute(parse_canonical(json.dumps(to_record(answer, now=NOON).body)))
+    assert shares.artists_e12 == tuple(share.share_e12 for share in answer.artists)
+    assert (shares.model, shares.unattributed) == (answer.model_share, answer.unattributed)
 
 
 def test_an_attribution_imports_no_duckdb_torch_or_faiss():

@@ -17,12 +17,15 @@ from fairbrush.errors import AttributionError
 from fairbrush.game.shares import Certificate
 from fairbrush.ledger.canonical import canonical_digest, decimal_text
 from fairbrush.ledger.policy import Policy
+from fairbrush.mixing import InputImage
 from fairbrush.playing import (
     CANDIDATES,
     GameInputs,
+    MixedInput,
     Played,
     Player,
     facet_inputs,
+    image_mix_inputs,
     mix_inputs,
     nearest_inputs,
     play,
@@ -142,7 +145,8 @@ class Attribution:
     ``hint``: of those it named, the artists who may be credited; ``hinted``: the same, nearest first.
     ``confidence``, ``steadiness`` and the intervals are None where they were not asked for, the latter two
     also where nobody is credited, or somebody for a single work; ``floor``: the
-    part of an image below which a typical artist is not seen beside another.
+    part of an image below which a typical artist is not seen beside another. With inputs none of confidence,
+    steadiness and intervals is told; ``input_paths``: of ``game.mixed``, in its order.
     """
 
     identity: Mapping[str, Any]
@@ -166,10 +170,22 @@ class Attribution:
     floor: float
     hint: Hint | None = None
     hinted: tuple[HintedArtist, ...] = ()
+    input_paths: tuple[Path, ...] = ()
 
     @property
     def attribution_id(self) -> str:
         return canonical_digest(self.identity)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One image's game, and who was looked at for it, best first."""
+
+    game: GameInputs
+    candidates: Sequence[Player] = ()
+    hits: Sequence[Hit] = ()
+    hint: Hint | None = None
+    hinted: Sequence[Hit] = ()
 
 
 def attribute_vector(
@@ -184,37 +200,46 @@ def attribute_vector(
     hint: Hint | None = None,
     value: Value | None = None,
     intervals: bool = True,
+    inputs: Sequence[InputImage] = (),
 ) -> Attribution:
     """Attribute one image. vector: raw float32 (dim,), as ``encoder`` made it; for ``Value.FACETS``
     (n_facets, dim) of the views ``embedding.facets.FACETS``. ``value``: the policy's where None.
 
     The artists a ``hint`` names are candidates however far they are; it changes nobody's affinity.
+    ``inputs``: what the image was mixed from; then their creators are the players, and it takes no hint.
     Raises AttributionError where encoder and index do not fit, or the index cannot give all near artists.
     """
-    value = value or Value(policy.value)
+    value = value or (Value.MIX if inputs else Value(policy.value))
     facets = vector.reshape(-1, vector.shape[-1])
     _check_encoder(encoder, index)
     _check_facets(facets, value)
+    _check_inputs(inputs, value, hint)
     allowed = frozenset(eligibility.eligible(model_id)).intersection(index.artist_ids)
-    hits = _all_near(facets[0], index, allowed, eligibility, model_id)
-    creditable = [a for a in hint.artist_ids if eligibility.may_be_credited(a, model_id)] if hint else []
-    hint = _creditable(hint, allowed.intersection(creditable))
-    hinted = index.affinities(facets[0], hint.artist_ids) if hint and hint.artist_ids else ()
-    candidates = [
-        Player(hit, eligibility.artists[hit.artist_id].creator_id) for hit in _candidates(hits, hinted)
-    ]
-    if value is Value.FACETS:
-        candidates = _near_in_a_facet(facets, index, allowed, eligibility, model_id, candidates)
-    named = frozenset(hit.artist_id for hit in hinted)
-    game = _inputs(value, candidates, facets, index, policy, eligible_count=len(allowed), named=named)
+    if inputs:
+        mix = _image_mix(
+            inputs, facets[0], index=index, allowed=allowed, eligibility=eligibility, model_id=model_id
+        )
+        asked = _Asked(mix)
+    else:
+        asked = _near(
+            facets,
+            value,
+            hint,
+            index=index,
+            allowed=allowed,
+            eligibility=eligibility,
+            policy=policy,
+            model_id=model_id,
+        )
+    game, hint = asked.game, asked.hint
     played = play(game, policy)
     order = by_share(game, played)
     playing = {player.hit.artist_id for player in game.players}
     identity = _identity(image, index, eligibility, encoder, game, policy, model_id=model_id, hint=hint)
     found = None
-    if intervals and candidates:
+    if intervals and asked.candidates:
         seed = int(canonical_digest(identity)[:16], 16)
-        found = _uncertainty(game, played, candidates, facets, index, seed=seed)
+        found = _uncertainty(game, played, asked.candidates, facets, index, seed=seed)
     return Attribution(
         identity=identity,
         image=image,
@@ -223,7 +248,7 @@ def attribute_vector(
         space_id=index.space_id,
         policy=policy,
         game=game,
-        runner_up=next((hit for hit in hits if hit.artist_id not in playing), None),
+        runner_up=next((hit for hit in asked.hits if hit.artist_id not in playing), None),
         model_share=played.split.model,
         model_share_e12=played.split.model_e12,
         unattributed=played.split.unattributed,
@@ -241,16 +266,43 @@ def attribute_vector(
             for rank, position in enumerate(order)
         ),
         certificate=game.certificate,
-        reason=_reason(hits, game, model_id),
-        confidence=_confidence(game, played, found, asked=intervals),
+        reason=_reason(asked.hits, game, model_id),
+        confidence=_confidence(game, played, found, asked=intervals and not inputs),
         steadiness=None if found is None else found.steadiness,
         unattributed_interval=(
             None if found is None else _scaled(found.unattributed, float(1 - policy.content))
         ),
         floor=index.detectability_floor,
         hint=hint,
-        hinted=_hinted_artists(hinted, game, eligibility),
+        hinted=_hinted_artists(asked.hinted, game, eligibility),
+        input_paths=tuple(one.path for one in inputs),
     )
+
+
+def _near(
+    facets: NDArray[np.float32],
+    value: Value,
+    hint: Hint | None,
+    *,
+    index: StyleIndex,
+    allowed: frozenset[str],
+    eligibility: Eligibility,
+    policy: Policy,
+    model_id: str,
+) -> _Asked:
+    """The game of the artists near an image, and of those the hint names."""
+    hits = _all_near(facets[0], index, allowed, eligibility, model_id)
+    creditable = [a for a in hint.artist_ids if eligibility.may_be_credited(a, model_id)] if hint else []
+    hint = _creditable(hint, allowed.intersection(creditable))
+    hinted = index.affinities(facets[0], hint.artist_ids) if hint and hint.artist_ids else ()
+    candidates = [
+        Player(hit, eligibility.artists[hit.artist_id].creator_id) for hit in _candidates(hits, hinted)
+    ]
+    if value is Value.FACETS:
+        candidates = _near_in_a_facet(facets, index, allowed, eligibility, model_id, candidates)
+    named = frozenset(hit.artist_id for hit in hinted)
+    game = _inputs(value, candidates, facets, index, policy, eligible_count=len(allowed), named=named)
+    return _Asked(game, candidates, hits, hint, hinted)
 
 
 def _identity(
@@ -302,6 +354,14 @@ def _check_facets(facets: NDArray[np.float32], value: Value) -> None:
             f"The value function facets takes {FACETS.count} vectors an image, {FACETS.name}; it got"
             f" {len(facets)}.",
             next_step="Embed the image's views, or choose another value function.",
+        )
+
+
+def _check_inputs(inputs: Sequence[InputImage], value: Value, hint: Hint | None) -> None:
+    if bool(inputs) != (value is Value.MIX) or (inputs and hint is not None):
+        raise AttributionError(
+            "Inputs are shared out by the value function mix, which needs them, and without a hint.",
+            next_step="Leave out the value function and the hint, or the inputs.",
         )
 
 
@@ -434,6 +494,46 @@ def _inputs(
     )
 
 
+def _image_mix(
+    inputs: Sequence[InputImage],
+    vector: NDArray[np.float32],
+    *,
+    index: StyleIndex,
+    allowed: frozenset[str],
+    eligibility: Eligibility,
+    model_id: str,
+) -> GameInputs:
+    """Of an input whose artist may not be credited, no id goes further than this."""
+    import numpy as np
+
+    creditable = {one.artist_id for one in inputs if eligibility.may_be_credited(one.artist_id, model_id)}
+    for artist_id in sorted(creditable - allowed):
+        raise AttributionError(
+            f"{eligibility.artists[artist_id].name}, of an input, has no work in index {index.version}.",
+            next_step="Register one (fairbrush artist works ARTIST FILE), then fairbrush index extend.",
+        )
+    query = index.styled(vector)
+    hits = sorted(index.affinities(vector, creditable), key=lambda hit: (-hit.z, hit.artist_id))
+    mixed = []
+    for one in inputs:
+        similarity = float(one.styled @ query)
+        by: tuple[str | None, str | None] = (None, None)
+        if one.artist_id in creditable:
+            by = (one.artist_id, eligibility.artists[one.artist_id].creator_id)
+        mixed.append(MixedInput(one.sha256, float(one.weight), similarity, *by))
+    rows = np.stack([one.styled for one in inputs])
+    upper = np.triu([[float(one @ other) for other in rows] for one in rows])
+    return image_mix_inputs(
+        [Player(hit, eligibility.artists[hit.artist_id].creator_id) for hit in hits],
+        mixed,
+        upper + np.triu(upper, 1).T,
+        delta=index.delta,
+        entry=index.entry,
+        recognised=RECOGNISED,
+        eligible_count=len(allowed),
+    )
+
+
 def _of_nearest_creators(candidates: Sequence[Player], named: Collection[str]) -> list[Player]:
     creators = list(dict.fromkeys(player.creator_id for player in candidates))
     nearest = set(creators[:CANDIDATES])
@@ -556,6 +656,13 @@ def _confidence(
 
 
 def _value_function(game: GameInputs) -> dict[str, Any]:
+    if game.value is Value.MIX:
+        inputs = [
+            {"sha256": one.sha256, "weight": decimal_text(one.weight), "artist_id": one.artist_id}
+            for one in game.mixed
+        ]
+        of_mix = {"recognised": decimal_text(game.recognised), "inputs": inputs}
+        return {"name": str(game.value), "parameters": of_mix}
     parameters = {"delta": decimal_text(game.delta), "recognised": decimal_text(game.recognised)}
     if game.value is not Value.NEAREST:
         parameters["entry"] = decimal_text(game.entry)
@@ -574,6 +681,10 @@ def _reason(hits: Sequence[Hit], game: GameInputs, model_id: str) -> str | None:
     """Why nobody is credited, in plain words; None where somebody is."""
     if game.players:
         return None
+    if game.value is Value.MIX:
+        if any(one.is_creditable for one in game.mixed):
+            return "The image is like no mix of its inputs. All of the style stays unattributed."
+        return f"No artist of the inputs may be credited for images of {model_id}."
     if not hits:
         return f"No artist in the index may be credited for images of {model_id}."
     return (

@@ -58,6 +58,7 @@ def to_json(attribution: Attribution) -> dict[str, Any]:
             "exact": attribution.certificate.exact,
             "bound": attribution.certificate.bound,
         },
+        "inputs": _inputs_json(attribution),
         "hint": _hint_json(attribution),
         "confidence": attribution.confidence and str(attribution.confidence),
         "steadiness": attribution.steadiness,
@@ -152,6 +153,21 @@ def _hint_json(attribution: Attribution) -> dict[str, Any] | None:
             for named in attribution.hinted
         ],
     }
+
+
+def _inputs_json(attribution: Attribution) -> list[dict[str, Any]] | None:
+    if not attribution.game.mixed:
+        return None
+    return [
+        {
+            "sha256": one.sha256,
+            "path": str(path),
+            "weight": one.weight,
+            "artist_id": one.artist_id,
+            "is_creditable": one.is_creditable,
+        }
+        for one, path in zip(attribution.game.mixed, attribution.input_paths, strict=True)
+    ]
 
 
 def _bounds(interval: tuple[float, float] | None) -> list[float] | None:

@@ -13,9 +13,9 @@ from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 from fairbrush.attribution import Attribution, Eligibility, StyleIndex, nearest_centroid
-from fairbrush.domain import Artist, Evidence, Hit
+from fairbrush.domain import Artist, Evidence, Hit, Value
 from fairbrush.game.selection import nonnegative_weights
-from fairbrush.playing import coalition_worths, veto_part
+from fairbrush.playing import GameInputs, coalition_worths, veto_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,8 +50,9 @@ class Explanation:
 def explain(attribution: Attribution) -> Explanation:
     """The figures behind one answer, from its stored inputs alone."""
     game = attribution.game
-    best = range(min(EXPLAINED_ARTISTS, len(game.players)))
-    coalitions = list(chain.from_iterable(combinations(best, size) for size in range(1, len(best) + 1)))
+    best = _together(game)[:EXPLAINED_ARTISTS]
+    chosen = chain.from_iterable(combinations(best, size) for size in range(1, len(best) + 1))
+    coalitions = [tuple(chain.from_iterable(members)) for members in chosen]
     worths = coalition_worths(game, coalitions)
     content = float(attribution.policy.content)
     hits = tuple(player.hit for player in game.players)
@@ -69,6 +70,16 @@ def explain(attribution: Attribution) -> Explanation:
     )
 
 
+def _together(game: GameInputs) -> list[tuple[int, ...]]:
+    """Positions of players, one by one; in a mix a creator's, who comes with all of their inputs."""
+    if game.value is not Value.MIX:
+        return [(position,) for position in range(len(game.players))]
+    of_creator: dict[str, tuple[int, ...]] = {}
+    for position, player in enumerate(game.players):
+        of_creator[player.creator_id] = (*of_creator.get(player.creator_id, ()), position)
+    return list(of_creator.values())
+
+
 class Verdict(StrEnum):
     """Why an artist is, or is not, credited for an image; the first that holds."""
 
@@ -78,6 +89,8 @@ class Verdict(StrEnum):
     NOBODY = "nobody is near enough to this image"
     TOO_FAR = "not near enough"
     EXPLAINED_AWAY = "near, but the credited artists explain what they would"
+    NO_INPUT = "none of the inputs is theirs"
+    UNLIKE = "the image is like no mix of its inputs"
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,14 @@ def why(
     game = attribution.game
     [hit] = index.affinities(vector, [artist.artist_id])
     evidence = tuple(index.nearest_works(vector, artist.artist_id, EVIDENCE_WORKS))
+    if game.value is Value.MIX:
+        return Why(
+            artist,
+            _verdict_of_mix(attribution, artist, eligibility),
+            hit.similarity,
+            hit.z,
+            evidence=evidence,
+        )
     best = max((player.hit.z for player in game.players), default=None)
     left_over = _left_over(attribution, hit, vector, index) if game.gram else None
     if artist.artist_id in {player.hit.artist_id for player in game.players}:
@@ -125,6 +146,16 @@ def why(
         verdict = Verdict.EXPLAINED_AWAY
     margin = None if best is None else best - hit.z
     return Why(artist, verdict, hit.similarity, hit.z, game.threshold, margin, left_over, evidence)
+
+
+def _verdict_of_mix(attribution: Attribution, artist: Artist, eligibility: Eligibility) -> Verdict:
+    game = attribution.game
+    if artist.artist_id in {player.hit.artist_id for player in game.players}:
+        return Verdict.CREDITED
+    if not eligibility.may_be_credited(artist.artist_id, str(attribution.identity["model_id"])):
+        return Verdict.NOT_ALLOWED
+    is_input = artist.artist_id in {one.artist_id for one in game.mixed}
+    return Verdict.UNLIKE if is_input else Verdict.NO_INPUT
 
 
 def _left_over(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.cli.output import printable
-from fairbrush.domain import HintSource
+from fairbrush.domain import HintSource, Value
 
 if TYPE_CHECKING:
     from fairbrush.attribution import Attribution
@@ -59,6 +59,20 @@ def why_json(one: Why) -> dict[str, Any]:
     }
 
 
+def input_lines(attribution: Attribution) -> str:
+    """What an image was mixed from, and whose that is; nothing where no inputs were named."""
+    if not attribution.game.mixed:
+        return ""
+    names = {one.artist.artist_id: one.artist.name for one in attribution.artists}
+    lines = [f"{attribution.image.path}: mixed from"]
+    for one, path in zip(attribution.game.mixed, attribution.input_paths, strict=True):
+        whose = names.get(one.artist_id or "", "of an artist who may be credited")
+        if not one.is_creditable:
+            whose = "of nobody who may be credited: what only it explains is unattributed"
+        lines.append(f"  {one.weight:.3f} {path}: {whose}")
+    return "\n" + "".join(printable(line) + "\n" for line in lines)
+
+
 def explained(attribution: Attribution, names: Mapping[str, str]) -> str:
     """The explanation in words, below the table. ``names`` by artist id, of who may be credited now."""
     from fairbrush.explaining import explain
@@ -66,10 +80,12 @@ def explained(attribution: Attribution, names: Mapping[str, str]) -> str:
     known = {**names, **{one.artist.artist_id: one.artist.name for one in attribution.artists}}
     found = explain(attribution)
     value = attribution.identity["value_function"]["name"]
-    lines = [
-        f"{attribution.image.path}: {value}; whoever is credited, one must have a z above {found.delta:.4f}"
-    ]
-    if found.entry != found.delta:
+    is_mix = value == Value.MIX
+    rule = f"whoever is credited, one must have a z above {found.delta:.4f}"
+    if is_mix:
+        rule = "the inputs are given, so no threshold is asked for; similarities are to whole artists"
+    lines = [f"{attribution.image.path}: {value}; {rule}"]
+    if found.entry != found.delta and not is_mix:
         lines.append(f"  then whoever is above {found.entry:.4f} may share, where the mix needs them")
     lines += [
         f"  {known[hit.artist_id]}: similarity {hit.similarity:.4f} - h {offset:.4f} = z {hit.z:.4f}"
@@ -89,9 +105,10 @@ def explained(attribution: Attribution, names: Mapping[str, str]) -> str:
         if one.evidence
     ]
     lines.append(f"  if the model could veto, it would take {found.model_veto_share:.3f}; never paid so")
-    lines.append(
-        f"  below about {attribution.floor:.2f} of an image, an artist is usually not seen beside another"
-    )
+    if not is_mix:
+        lines.append(
+            f"  below about {attribution.floor:.2f} of an image, an artist is usually not seen beside another"
+        )
     lines += _hinted_lines(attribution)
     return "\n" + "".join(printable(line) + "\n" for line in lines)
 
@@ -103,12 +120,10 @@ def why_lines(attribution: Attribution, reasons: Sequence[Why]) -> str:
     lines = []
     for one in reasons:
         lines.append(f"{attribution.image.path}: {one.artist.name}: {one.verdict}")
-        if one.z is not None and one.similarity is not None and one.threshold is not None:
-            lines.append(
-                f"  similarity {one.similarity:.4f} - h {one.similarity - one.z:.4f} = z {one.z:.4f},"
-                f" threshold {one.threshold:.4f}"
-            )
-            if one.verdict is Verdict.CREDITED and one.z <= one.threshold:
+        if one.z is not None and one.similarity is not None:
+            line = f"  similarity {one.similarity:.4f} - h {one.similarity - one.z:.4f} = z {one.z:.4f}"
+            lines.append(line if one.threshold is None else f"{line}, threshold {one.threshold:.4f}")
+            if one.verdict is Verdict.CREDITED and one.threshold is not None and one.z <= one.threshold:
                 lines.append("  so for the whole image; above the threshold in a part of it")
         if one.margin is not None and one.margin > 0:
             lines.append(f"  {one.margin:.4f} behind the nearest credited artist")
