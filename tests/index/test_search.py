@@ -57,6 +57,13 @@ def test_hits_are_the_definition_in_descending_order(world: World, index: StyleI
         assert [hit.z for hit in hits] == pytest.approx([z for _, z in expected], abs=1e-6)
 
 
+def test_every_work_knows_whose_it_is(index: StyleIndex) -> None:
+    works = works_by_artist(index)
+    pairs = {(sha256, artist_id) for artist_id, sha256s in works.items() for sha256 in sha256s}
+    found = index.artists_by_work
+    assert {(sha256, one) for sha256, artist_ids in found.items() for one in artist_ids} == pairs
+
+
 def test_inner_product_of_row_and_extended_query_is_the_affinity(world: World, index: StyleIndex) -> None:
     for vector in queries(world, 6):
         [query] = world.space.apply(vector[None])

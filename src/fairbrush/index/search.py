@@ -281,6 +281,15 @@ class StyleIndex:
         """The SHA-256 of the works this version knows of an artist. Raises IndexMissingError."""
         return self.stored_works(artist_id).sha256s
 
+    @cached_property
+    def artists_by_work(self) -> dict[str, tuple[str, ...]]:
+        """Whose each work is, by its file's SHA-256. Raises IndexMissingError."""
+        found: dict[str, tuple[str, ...]] = {}
+        for artist_id in self.artist_ids:
+            for sha256 in self.works_of(artist_id):
+                found[sha256] = (*found.get(sha256, ()), artist_id)
+        return found
+
     def stored_works(self, artist_id: str) -> StoredWorks:
         """An artist's works as they are stored, in style space. Raises IndexMissingError."""
         return self._stored(*self._place(artist_id))
