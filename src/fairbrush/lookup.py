@@ -9,7 +9,7 @@ is given.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,12 +38,14 @@ from fairbrush.errors import (
     ImageRefusedError,
     IndexMissingError,
     IndexUnusableError,
+    MixError,
     VectorRefusedError,
 )
 from fairbrush.explaining import Why, why
 from fairbrush.index.search import StyleIndex, open_index
 from fairbrush.ledger.policy import read_policy
 from fairbrush.ledger.records import write_pending
+from fairbrush.mixing import InputImage, MixInput, joined
 from fairbrush.workspace import INDEXES, RECORDS, require_workspace
 
 if TYPE_CHECKING:
@@ -95,23 +97,26 @@ class Lookup:
         metadata: bool = True,
         value: Value | None = None,
         intervals: bool = True,
+        inputs: Sequence[MixInput] = (),
     ) -> None:
         """``prompt``: of every image asked about; None: what its file says, unless not ``metadata``.
-        ``value``: the policy's where None; ``facets`` embeds an image's crops too.
+        ``value``: the policy's where None; ``facets`` embeds an image's crops too. ``inputs``: what every
+        image asked about was mixed from; then no prompt is read.
 
         Raises WorkspaceError, PolicyError, IndexUnusableError, EligibilityError, RegistryError.
         """
         self.workspace = require_workspace(settings.workspace)
         self.policy = read_policy(settings.policy)
         self.model = model or self.policy.model
-        self.value = value or Value(self.policy.value)
+        self.value = value or (Value.MIX if inputs else Value(self.policy.value))
+        self._inputs = tuple(inputs)
         self._views = FACETS if self.value is Value.FACETS else WHOLE
         self._intervals = intervals
         self._settings = settings
         self._record = record
         # a whole block of parameters may have been pasted, the negative prompt in it
         self._prompt = None if prompt is None else parse_parameters(prompt).prompt or ""
-        self._reads_metadata = metadata and prompt is None
+        self._reads_metadata = metadata and prompt is None and not inputs
         self._names: dict[str, tuple[str, ...]] = {}
         self._finder = NameFinder.of({})
         self._limits = image_limits(settings)
@@ -130,7 +135,8 @@ class Lookup:
     def attribute(self, paths: Sequence[Path]) -> Iterator[Answer]:
         """One answer a path, in order; recorded, unless asked not to, before it is yielded.
 
-        Raises what opening raises, AttributionError, CacheError, EncoderError, RecordError.
+        Raises what opening raises, AttributionError, CacheError, EncoderError, RecordError; MixError for an
+        input that cannot be read or is nobody's, before any answer.
         """
         for start in range(0, len(paths), BATCH):
             answers = self._answer_batch(paths[start : start + BATCH])
@@ -145,12 +151,13 @@ class Lookup:
         for attempt in range(REWRITE_ATTEMPTS):
             if attempt or not self.index.is_current():
                 self.index = open_index(self.workspace / INDEXES)
-            embedded = self._vectors(paths)
+            embedded = self._vectors([*paths, *(one.path for one in self._inputs)])
             if not self.index.is_current():
                 continue
             self.eligibility = read_eligibility(self.workspace)  # last, so that it is the newest
             try:
-                return [self._answer(path, embedded[path]) for path in paths]
+                inputs = self._input_images(embedded)
+                return [self._answer(path, embedded[path], inputs) for path in paths]
             except IndexMissingError:
                 if self.index.is_current():
                     raise
@@ -159,7 +166,24 @@ class Lookup:
             next_step="Ask again when that has ended.",
         )
 
-    def _answer(self, path: Path, embedded: _Embedded | Answer) -> Answer:
+    def _input_images(self, embedded: Mapping[Path, _Embedded | Answer]) -> tuple[InputImage, ...]:
+        """Raises MixError."""
+        found = []
+        for one in self._inputs:
+            of_input = embedded[one.path]
+            if isinstance(of_input, Answer):
+                raise MixError(f"The input {one.path} is not usable: {of_input.reason}. {of_input.detail}")
+            try:
+                styled = self.index.styled(of_input.vectors.reshape(-1, self.index.dim)[0])
+            except VectorRefusedError as refused:
+                raise MixError(f"The input {one.path} has no direction. {refused.message}") from refused
+            found.append((one, of_input.sha256, styled))
+        works = self.index.artists_by_work if found else {}
+        return joined(found, artists_by_work=works, registry=self.eligibility)
+
+    def _answer(
+        self, path: Path, embedded: _Embedded | Answer, inputs: tuple[InputImage, ...] = ()
+    ) -> Answer:
         if isinstance(embedded, Answer):
             return embedded
         try:
@@ -174,6 +198,7 @@ class Lookup:
                 hint=self._hint(embedded.generation),
                 value=self.value,
                 intervals=self._intervals,
+                inputs=inputs,
             )
         except VectorRefusedError as refused:
             return Answer(path, None, "no direction", refused.message)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairbrush.cli.explanation import explained, explanation, why_json, why_lines
+from fairbrush.cli.explanation import explained, explanation, input_lines, why_json, why_lines
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -30,7 +30,7 @@ from fairbrush.cli.output import (
     write_answer,
 )
 from fairbrush.cli.registry import say_drained, workspace_settings
-from fairbrush.domain import Artist, Value
+from fairbrush.domain import CHOOSABLE_VALUES, Artist, Value
 from fairbrush.errors import (
     ConfigError,
     DatabaseBusyError,
@@ -56,6 +56,15 @@ def attribute(
     images: Annotated[
         list[Path], typer.Argument(help="Images, folders, globs; or - to read paths from stdin, one a line.")
     ],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH:WEIGHT[=ARTIST]",
+            help="An image that these were mixed from, and how much it weighed (1 where left out): style is "
+            "shared by the inputs' creators. Repeat it, or let more PATH:WEIGHT follow. Without ARTIST it is "
+            "a registered work.",
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="The model that generated the images.  [default: the policy's, sd-1.5]")
     ] = None,
@@ -71,7 +80,11 @@ def attribute(
     ] = False,
     value: Annotated[
         Value | None,
-        typer.Option(help="How style is shared out.  [default: the policy's, blend]", show_default=False),
+        typer.Option(
+            help="How style is shared out.  [default: the policy's, blend]",
+            show_default=False,
+            metavar=f"<{'|'.join(CHOOSABLE_VALUES)}>",
+        ),
     ] = None,
     no_intervals: Annotated[
         bool, typer.Option("--no-intervals", help="Leave out the intervals and the word for how sure it is.")
@@ -93,7 +106,11 @@ def attribute(
 ) -> None:
     """Say which artists an image draws on, and record the answer."""
     from fairbrush.lookup import Lookup
+    from fairbrush.mixing import parted
 
+    arguments, mixed = parted([str(image) for image in images], inputs or ())
+    images = [Path(argument) for argument in arguments]
+    _refuse_what_inputs_rule_out(value, prompt, has_inputs=bool(mixed))
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     _refuse_combinations(images, format_, output, explain=explain or bool(why))
     settings, workspace = workspace_settings(context)
@@ -105,6 +122,7 @@ def attribute(
         metadata=not no_metadata,
         value=value,
         intervals=not no_intervals,
+        inputs=mixed,
     )
     with opened as lookup:
         detail = _Detail(lookup, explain=explain, why=[lookup.artist_named(name) for name in why or ()])
@@ -138,6 +156,21 @@ def _refuse_combinations(
         )
 
 
+def _refuse_what_inputs_rule_out(value: Value | None, prompt: str | None, *, has_inputs: bool) -> None:
+    """Raises ConfigError."""
+    if value is Value.MIX:
+        raise ConfigError(
+            "--value mix is what --inputs plays; it cannot be chosen.",
+            next_step=f"Name the inputs, or one of {', '.join(CHOOSABLE_VALUES)}.",
+        )
+    if has_inputs and (value is not None or prompt is not None):
+        raise ConfigError(
+            f"{'--prompt' if value is None else '--value'} does not go with --inputs: the players are the"
+            " inputs' creators.",
+            next_step="Leave out one of them.",
+        )
+
+
 @dataclass(frozen=True)
 class _Detail:
     """What is told beside each answer."""
@@ -158,7 +191,9 @@ class _Detail:
 
     def words(self, attribution: Attribution) -> str:
         names = {artist.artist_id: artist.name for artist in self.lookup.eligibility.artists.values()}
-        text = explained(attribution, names) if self.explain else ""
+        text = input_lines(attribution)
+        if self.explain:
+            text += explained(attribution, names)
         if self.why:
             text += why_lines(attribution, [self.lookup.why(attribution, artist) for artist in self.why])
         return text
