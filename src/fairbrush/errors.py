@@ -153,6 +153,14 @@ class StyleSpaceError(FairbrushError):
     """A style space cannot be fitted, or does not belong to these vectors."""
 
 
+class ValidationError(FairbrushError):
+    """What the fast answer approximates cannot be measured."""
+
+
+class GeneratorError(ValidationError):
+    """A text-to-image model cannot be used, or cannot do what is asked of it."""
+
+
 class GalleryError(FairbrushError):
     """A gallery to measure on cannot be used."""
 

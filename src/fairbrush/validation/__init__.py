@@ -1,1 +1,1 @@
-"""What the fast answer approximates: images regenerated for each coalition, and the game they measure."""
+"""Regeneration: what the fast answer approximates, measured."""
