@@ -4,7 +4,15 @@ Every error says what happened, where, and what to do next; only the command lin
 chooses the exit code. ``raise`` these for a user's input; ``assert`` is for our own bugs.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class ExitCode(IntEnum):
@@ -159,6 +167,21 @@ class ValidationError(FairbrushError):
 
 class GeneratorError(ValidationError):
     """A text-to-image model cannot be used, or cannot do what is asked of it."""
+
+
+class RegenerationError(ValidationError):
+    """An image cannot be made, or cannot be kept."""
+
+
+class ImagesRefusedError(RegenerationError):
+    """Some images of a batch are none. ``made``: one a request, None where ``reasons`` says why not."""
+
+    def __init__(
+        self, made: Sequence[NDArray[np.uint8] | None], reasons: Mapping[int, str], *, next_step: str
+    ) -> None:
+        super().__init__(" ".join(reasons.values()), next_step=next_step)
+        self.made = made
+        self.reasons = reasons
 
 
 class GalleryError(FairbrushError):

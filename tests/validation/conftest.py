@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from validation.tiny import build, write_checkpoint, write_lora
 
+from fairbrush.validation.generators import Generator, load_generator
+
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -21,3 +23,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(tiny: Path, tmp_path: Path) -> Path:
     """A copy of the miniature to damage."""
     return Path(shutil.copytree(tiny, tmp_path / "model"))
+
+
+@pytest.fixture(scope="session")
+def generator(tiny: Path) -> Generator:
+    return load_generator(tiny)
