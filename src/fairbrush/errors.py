@@ -165,6 +165,10 @@ class ValidationError(FairbrushError):
     """What the fast answer approximates cannot be measured."""
 
 
+class PromptError(ValidationError):
+    """A prompt or a template of prompts does not say what each coalition is to draw."""
+
+
 class GeneratorError(ValidationError):
     """A text-to-image model cannot be used, or cannot do what is asked of it."""
 
@@ -194,14 +198,6 @@ class FigureError(FairbrushError):
 
 class PanelError(StyleSpaceError):
     """A background panel cannot be used."""
-
-
-class ValidationError(FairbrushError):
-    """What regeneration measured, or was asked to measure, cannot be used."""
-
-
-class PromptError(ValidationError):
-    """A prompt or a template of prompts does not say what each coalition is to draw."""
 
 
 class VectorRefusedError(FairbrushError):

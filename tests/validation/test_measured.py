@@ -226,3 +226,9 @@ def test_what_are_no_normalised_shares_are_not_compared(shares):
 
 def test_the_examples_in_the_docstrings_hold():
     assert doctest.testmod(fairbrush.validation.measured).failed == 0
+
+
+def test_mis_paid_is_never_above_one_by_rounding() -> None:
+    parts = np.array([0.06693749323482857, 0.0, 0.0, 0.09375, 5.6202859089231483e-05, 0.0, 0.0])
+    other = np.random.default_rng(0).permutation(parts)
+    assert compare(parts / parts.sum(), other / other.sum()).mis_paid == 1.0

@@ -88,9 +88,10 @@ class Measurement:
 class ContentPart:
     """How much of the image the model delivers with the content alone.
 
-    ``ratio``: ``v({model}) / v(all)``; ``b``: the same within [0, 1]. Both are None where ``v(all)`` is not
-    above 0 by two of its standard errors, or, of one seed, at all. ``standard_error`` is the ratio's over
-    seeds; ``whole``: ``v(all)``. Standard errors are None with one seed.
+    ``ratio``: ``v({model}) / v(all)``; ``b``: the same within [0, 1]. Both are None without content, and
+    where ``v(all)`` is not above 0 by two of its standard errors, or, of one seed, at all.
+    ``standard_error`` is the ratio's over seeds; ``whole``: ``v(all)``. Standard errors are None with one
+    seed.
     """
 
     b: float | None
@@ -106,9 +107,10 @@ class ContentPart:
         return self.b != self.ratio
 
 
-def content_part(measurement: Measurement) -> ContentPart:
+def content_part(measurement: Measurement, *, has_content: bool = True) -> ContentPart:
     """``b = max(0, v({model})) / v(all)``, at most 1, in raw encoder space.
 
+    Without content the model alone is nobody: its part is not a measured 0, but undefined.
     Its standard error is that of a ratio of paired means x and y, by the delta method: the standard deviation
     of ``x_s - ratio y_s`` over seeds, over ``sqrt(n_seeds) mean y``. Cochran 1977, Sampling Techniques, 2.11.
 
@@ -119,7 +121,7 @@ def content_part(measurement: Measurement) -> ContentPart:
     """
     alone, whole = measurement.worth([MODEL, everyone(measurement.creators)]).T
     mean, error = float(whole.mean()), _error_of_number(whole)
-    if mean <= 2.0 * (error or 0.0):
+    if not has_content or mean <= 2.0 * (error or 0.0):
         return ContentPart(None, None, None, mean, error, measurement.seeds)
     ratio = float(alone.mean()) / mean
     of_residual = _error_of_number(alone - ratio * whole)
@@ -277,7 +279,7 @@ def compare(fast: ArrayLike | None, measured: ArrayLike | None) -> Agreement:
             next_step="Give None where nobody is credited.",
         )
     return Agreement(
-        mis_paid=float(np.abs(a - b).sum()) / 2,
+        mis_paid=min(float(np.abs(a - b).sum()) / 2, 1.0),  # shares sum to 1 but for rounding
         rank_correlation=_kendall(a, b),
         top_agrees=bool(((a == a.max()) & (b == b.max())).any()),
     )
