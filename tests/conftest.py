@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from running import GALLERY, Fairbrush, copy_art
+from validation.tiny import build, write_checkpoint, write_lora
 from workspaces import Gallery, make_gallery
 
 
@@ -64,3 +65,13 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
 @pytest.fixture
 def workspace(gallery: Gallery, tmp_path: Path) -> Path:
     return Path(shutil.copytree(gallery.workspace, tmp_path / "space"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers directory, for reading only, beside ``lora.safetensors`` and ``one.safetensors``."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    build(folder)
+    write_lora(folder, folder.with_name("lora.safetensors"))
+    write_checkpoint(folder, folder.with_name("one.safetensors"))
+    return folder

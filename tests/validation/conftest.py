@@ -4,19 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from validation.tiny import build, write_checkpoint, write_lora
+from validation.tiny import build_variation, write_adapter, write_image_encoder
 
 from fairbrush.validation.generators import Generator, load_generator
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A diffusers directory, for reading only, beside ``lora.safetensors`` and ``one.safetensors``."""
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    build(folder)
-    write_lora(folder, folder.with_name("lora.safetensors"))
-    write_checkpoint(folder, folder.with_name("one.safetensors"))
-    return folder
 
 
 @pytest.fixture
@@ -28,3 +18,16 @@ def copy(tiny: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def generator(tiny: Path) -> Generator:
     return load_generator(tiny)
+
+
+@pytest.fixture(scope="session")
+def variation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers directory of image variation, for reading only."""
+    return build_variation(tmp_path_factory.mktemp("variation") / "model")
+
+
+@pytest.fixture(scope="session")
+def adapter(tiny: Path) -> Path:
+    """An IP-Adapter for the miniature, with its ``image_encoder`` beside it, for reading only."""
+    write_image_encoder(tiny.with_name("image_encoder"))
+    return write_adapter(tiny, tiny.with_name("ip-adapter.safetensors"))

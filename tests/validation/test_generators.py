@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from validation.tiny import build, build_xl, change_tensors
+from validation.tiny import build, build_xl, change_tensors, digest_of, flag_everything
 
 import fairbrush.validation.loading
 from fairbrush.embedding.encoder import Device
@@ -26,7 +26,7 @@ from fairbrush.validation.generators import (
     describe_generator,
     load_generator,
 )
-from fairbrush.validation.weights import Lora, digest_of
+from fairbrush.validation.weights import Lora
 
 DENOISER = Path("unet") / "diffusion_pytorch_model.safetensors"
 QUICK = Sampling(steps=2, guidance=7.5, scheduler=None, width=64, height=64)
@@ -337,10 +337,7 @@ def test_what_the_safety_checker_replaced_is_an_error_not_a_black_image(tmp_path
     folder = build(tmp_path / "model", safety_checker=True)
     passing = load_generator(folder).generate([ANN, BO], QUICK)
     assert passing.std(axis=(1, 2, 3)).min() > 5
-    change_tensors(
-        folder / "safety_checker" / "model.safetensors",
-        lambda name, tensor: tensor.fill_(-2.0) if name == "concept_embeds_weights" else tensor,
-    )
+    flag_everything(folder)
     with pytest.raises(ImagesRefusedError) as caught:
         load_generator(folder).generate([ANN, BO], QUICK)
     assert "The safety checker replaced the image of seed 1" in str(caught.value)
@@ -353,10 +350,7 @@ def test_what_the_safety_checker_replaced_is_an_error_not_a_black_image(tmp_path
 
 def test_a_checkpoint_runs_its_bases_safety_checker(tiny: Path, tmp_path: Path) -> None:
     base = build(tmp_path / "model", safety_checker=True)
-    change_tensors(
-        base / "safety_checker" / "model.safetensors",
-        lambda name, tensor: tensor.fill_(-2.0) if name == "concept_embeds_weights" else tensor,
-    )
+    flag_everything(base)
     one = tiny.with_name("one.safetensors")
     with pytest.raises(ImagesRefusedError, match="safety checker replaced"):
         load_generator(one, base=base).generate([ANN], QUICK)
@@ -383,3 +377,12 @@ def test_a_lora_in_kohyas_layout_is_the_same_lora(tiny: Path, tmp_path: Path) ->
         for path in (file, tmp_path / "kohya.safetensors")
     ]
     assert difference(*drawn) <= 1
+
+
+def test_a_model_that_was_replaced_before_it_is_loaded_says_so_by_its_digest(
+    tiny: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "model"))
+    described = describe_generator(folder, device=Device.CPU)
+    change_tensors(folder / "unet/diffusion_pytorch_model.safetensors", lambda _, tensor: tensor * 0.5)
+    assert described.load().model_digest != described.model_digest

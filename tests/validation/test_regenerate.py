@@ -154,8 +154,14 @@ def test_everything_that_decides_an_image_is_in_its_key(tmp_path: Path) -> None:
     assert key(sampling=replace(SAMPLING, guidance=24)) == key(sampling=replace(SAMPLING, guidance=24.0))
 
 
-def test_a_key_does_not_change_between_versions() -> None:
-    assert key() == "197f593fae73c4be3b227702eb2eaf9e6ca87fa1253f65bf2f807dc461b0866e"
+def test_a_key_changes_with_the_version_of_diffusers_and_not_of_fairbrush(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fairbrush.validation.regenerate._diffusers_version", lambda: "0.42.1")
+    known = key()
+    assert known == "b6fd75f8fe3c6a4f7290d12a3aec8c534a752ea8fe9af0a831e2d7cd1b55093f"
+    monkeypatch.setattr("fairbrush.validation.regenerate._diffusers_version", lambda: "0.43.0")
+    assert key() != known
 
 
 def test_an_unknown_sampler_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:

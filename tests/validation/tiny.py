@@ -1,16 +1,20 @@
-"""A random-weight Stable Diffusion in miniature, built on the spot; a LoRA and a checkpoint file of it."""
+"""A random-weight Stable Diffusion in miniature, built on the spot; a LoRA and a checkpoint file of it, an
+IP-Adapter for it, and an image variation of it."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 from fairbrush.embedding.torchvision_ops import make_torchvision_importable
+from fairbrush.validation.weights import find_files, model_digest
 
 SIDE = 64
 WIDTH = 16  # of the text encoder
 CONTEXT = 77
+PATCH_WIDTH = 8  # of the image encoder
 
 
 def build(folder: Path, *, seed: int = 0, safety_checker: bool = False) -> Path:
@@ -64,6 +68,121 @@ def build_xl(folder: Path) -> Path:
             add_watermarker=False,
         ).save_pretrained(folder)
     return folder
+
+
+def build_variation(folder: Path, *, safety_checker: bool = False) -> Path:
+    """A StableDiffusionImageVariationPipeline: it draws from the embedding of an image alone."""
+    make_torchvision_importable()
+    import torch
+    from diffusers import StableDiffusionImageVariationPipeline
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        checker, _ = _safety_checker() if safety_checker else (None, None)
+        StableDiffusionImageVariationPipeline(
+            vae=_autoencoder(),
+            image_encoder=_image_encoder(WIDTH),
+            unet=_denoiser(),
+            scheduler=_scheduler(),
+            safety_checker=checker,
+            feature_extractor=_image_processor(),
+            requires_safety_checker=safety_checker,
+        ).save_pretrained(folder)
+    return folder
+
+
+def write_image_encoder(folder: Path, *, projection: int = 24) -> Path:
+    """A folder as ``image_encoder`` beside a published IP-Adapter."""
+    make_torchvision_importable()
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        _image_encoder(projection).save_pretrained(folder)
+    return folder
+
+
+def write_adapter(
+    folder: Path, file: Path, *, projection: int = 24, seed: int = 2, plus: bool = False
+) -> Path:
+    """An IP-Adapter for a model's denoiser, with the tensors' names of ip-adapter_sd15.safetensors, or, plus,
+    of ip-adapter-plus_sd15.safetensors."""
+    make_torchvision_importable()
+    import torch
+    from diffusers import UNet2DConditionModel
+    from safetensors.torch import save_file
+
+    denoiser = UNet2DConditionModel.from_pretrained(folder / "unet", local_files_only=True)
+    reads = denoiser.config.cross_attention_dim
+    random = torch.Generator().manual_seed(seed)
+    shapes = (
+        _resampler_shapes(reads)
+        if plus
+        else {
+            "proj.weight": (4 * reads, projection),
+            "proj.bias": (4 * reads,),
+            "norm.weight": (reads,),
+            "norm.bias": (reads,),
+        }
+    )
+    tensors = {f"image_proj.{name}": torch.randn(shape, generator=random) for name, shape in shapes.items()}
+    layers = [name for name in denoiser.attn_processors if not name.endswith("attn1.processor")]
+    for number, name in enumerate(layers):
+        attention = denoiser.get_submodule(name.removesuffix(".processor"))
+        for which in ("to_k_ip", "to_v_ip"):
+            shape = (attention.to_k.out_features, reads)
+            tensors[f"ip_adapter.{2 * number + 1}.{which}.weight"] = torch.randn(shape, generator=random)
+    save_file(tensors, file)
+    return file
+
+
+def _resampler_shapes(reads: int) -> dict[str, tuple[int, ...]]:
+    """Four blocks of attention over patches, heads of 64 numbers."""
+    wide, patch = 8, PATCH_WIDTH
+    shapes: dict[str, tuple[int, ...]] = {
+        "latents": (1, 4, wide),
+        "proj_in.weight": (wide, patch),
+        "proj_in.bias": (wide,),
+        "proj_out.weight": (reads, wide),
+        "proj_out.bias": (reads,),
+        "norm_out.weight": (reads,),
+        "norm_out.bias": (reads,),
+    }
+    for block in range(4):
+        for norm in ("0.norm1", "0.norm2", "1.0"):
+            shapes |= {f"layers.{block}.{norm}.{which}": (wide,) for which in ("weight", "bias")}
+        shapes |= {
+            f"layers.{block}.0.to_q.weight": (64, wide),
+            f"layers.{block}.0.to_kv.weight": (128, wide),
+            f"layers.{block}.0.to_out.weight": (wide, 64),
+            f"layers.{block}.1.1.weight": (4 * wide, wide),
+            f"layers.{block}.1.3.weight": (wide, 4 * wide),
+        }
+    return shapes
+
+
+def _image_encoder(projection: int) -> Any:
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=PATCH_WIDTH,
+            intermediate_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=32,
+            patch_size=16,
+            projection_dim=projection,
+            initializer_factor=20.0,  # so that two images are told apart
+        )
+    )
+
+
+def _image_processor() -> Any:
+    from transformers import CLIPImageProcessor
+
+    size = {"height": 32, "width": 32}
+    return CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size)
 
 
 def _tokenizer() -> Any:
@@ -142,7 +261,7 @@ def _safety_checker() -> tuple[Any, Any]:
     """It flags nothing: ``flag_everything`` changes that."""
     import torch
     from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
-    from transformers import CLIPConfig, CLIPImageProcessor
+    from transformers import CLIPConfig
 
     small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPConfig(
@@ -152,8 +271,39 @@ def _safety_checker() -> tuple[Any, Any]:
     with torch.no_grad():
         checker.concept_embeds_weights.fill_(2.0)  # no cosine reaches it
         checker.special_care_embeds_weights.fill_(2.0)
-    size = {"height": 32, "width": 32}
-    return checker, CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size)
+    return checker, _image_processor()
+
+
+def flag_everything(folder: Path) -> None:
+    """Let the safety checker of a directory replace every image."""
+    change_tensors(
+        folder / "safety_checker" / "model.safetensors",
+        lambda name, tensor: tensor.fill_(-2.0) if name == "concept_embeds_weights" else tensor,
+    )
+
+
+def build_encoder(folder: Path) -> Path:
+    """A random-weight CLIP as open_clip's ``local-dir:`` reads it."""
+    make_torchvision_importable()
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    sizes = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers": 2},
+        "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1},
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = open_clip.CLIP(**sizes).state_dict()
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": sizes}))
+    save_file(
+        {name: tensor.contiguous() for name, tensor in weights.items()},
+        folder / "open_clip_model.safetensors",
+    )
+    return folder
 
 
 def change_tensors(file: Path, change: Any) -> None:
@@ -260,3 +410,7 @@ def _denoiser_name(name: str) -> str:
 
 def _autoencoder_name(name: str) -> str:
     return _renamed(name, _AUTOENCODER)
+
+
+def digest_of(source: Any, loras: Any = (), *, base: Path | None = None) -> str:
+    return model_digest(find_files(source, base=base, safety_checker=False), loras)

@@ -1,11 +1,12 @@
-"""Text-to-image models behind one door, ``load_generator``.
+"""Models that make images, behind one door, ``load_generator``.
 
 Enters: a diffusers directory, a single-file checkpoint or ``sd-1.5``, and requests. Leaves: uint8 images. The
 one rule: an image is one the model made, finite and not replaced, or the request fails by name.
 
 One CPU noise generator an image, so one seed gives one noise whatever the batch and the device. The sums on
 top of it differ in their last bits between batch sizes: on the miniature in float32, by at most 2e-6 of full
-scale, one grey level in one of 20,000 values; a batch in another order is the same to the bit.
+scale, one grey level in one of 20,000 values; a batch in another order is the same to the bit. One call of a
+pipeline takes one mix of input images: a batch is cut into those of the same inputs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fairbrush.embedding.encoder import Device
 from fairbrush.errors import GeneratorError, ImagesRefusedError, RegenerationError
+from fairbrush.validation.adapters import Adapter, adapted_digest
+from fairbrush.validation.conditioning import AdapterConditioner, Conditioner, VariationConditioner
 from fairbrush.validation.loading import (
     first_line,
     is_out_of_memory,
@@ -27,6 +30,7 @@ from fairbrush.validation.loading import (
 )
 from fairbrush.validation.schedulers import build_scheduler, find_scheduler
 from fairbrush.validation.weights import (
+    IMAGE_VARIATION,
     Lora,
     ModelFiles,
     find_files,
@@ -39,6 +43,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+HOW_TO_TAKE_INPUTS = (
+    f"Inputs go into a diffusers folder of a {IMAGE_VARIATION}: --weights DIR; or into a Stable Diffusion "
+    "with an IP-Adapter: --ip-adapter FILE.safetensors --image-encoder DIR."
+)
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-ctrl", "/dev/nvgpu")
 
 
@@ -87,11 +95,15 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 1000:
-            raise GeneratorError(f"{self.steps} steps cannot be drawn.", next_step="Use 1 to 1000.")
+            raise GeneratorError(f"{self.steps} steps cannot be drawn.", next_step="Use --steps 1 to 1000.")
         if not 0 <= self.guidance <= 1000:
-            raise GeneratorError(f"A guidance of {self.guidance} cannot be used.", next_step="Try 7.5.")
+            raise GeneratorError(
+                f"A guidance of {self.guidance} cannot be used.", next_step="Use --guidance 7.5."
+            )
         if min(self.width, self.height) < 1:
-            raise GeneratorError(f"{self.width} x {self.height} is no image size.")
+            raise GeneratorError(
+                f"{self.width} x {self.height} is no image size.", next_step="Use --size 512x512."
+            )
 
 
 class Generator(Protocol):
@@ -108,15 +120,23 @@ class Generator(Protocol):
         Of the latter ImagesRefusedError, which carries the other images, where only some are none.
         """
 
+    def unread(self, prompt: str) -> str:
+        """The end of a prompt that is beyond what the text encoder reads; empty where all of it is read."""
+
 
 @dataclass(frozen=True)
 class LazyGenerator:
-    """A generator known by its identity before torch is imported; ``load`` loads it."""
+    """A generator known by its identity before torch is imported; ``load`` loads it.
+
+    ``reads_text``: prompts; ``reads_images``: inputs of an image mix.
+    """
 
     model_digest: str
     precision: str
     side: int
     load: Callable[[], Generator]
+    reads_text: bool = True
+    reads_images: bool = False
 
 
 def describe_generator(
@@ -124,6 +144,7 @@ def describe_generator(
     *,
     base: Path | None = None,
     loras: Sequence[Lora] = (),
+    adapter: Adapter | None = None,
     device: Device = Device.AUTO,
     precision: Precision | None = None,
     allow_download: bool = False,
@@ -135,10 +156,22 @@ def describe_generator(
     may have an accelerator.
     """
     files = find_files(source, base=base, allow_download=allow_download, safety_checker=safety_checker)
-    digest = model_digest(files, loras)
+    is_variation = files.class_name == IMAGE_VARIATION
+    if adapter is not None and is_variation:
+        raise GeneratorError(
+            f"{source} makes variations of images: it takes no IP-Adapter.",
+            next_step="Leave out --ip-adapter, or name a text-to-image model.",
+        )
     chosen = precision or _usual_precision(device)
-    load = partial(_load, files, digest, loras=tuple(loras), device=device, precision=chosen)
-    return LazyGenerator(digest, str(chosen), native_side(files), load)
+    load = partial(_load, files, loras=tuple(loras), adapter=adapter, device=device, precision=chosen)
+    return LazyGenerator(
+        _digest(files, loras, adapter),
+        str(chosen),
+        native_side(files),
+        load,
+        reads_text=not is_variation,
+        reads_images=is_variation or adapter is not None,
+    )
 
 
 def load_generator(
@@ -146,6 +179,7 @@ def load_generator(
     *,
     base: Path | None = None,
     loras: Sequence[Lora] = (),
+    adapter: Adapter | None = None,
     device: Device = Device.AUTO,
     precision: Precision | None = None,
     allow_download: bool = False,
@@ -153,14 +187,16 @@ def load_generator(
 ) -> Generator:
     """The one door to generators.
 
-    ``source``: a diffusers directory of any text-to-image pipeline; a ``.safetensors`` checkpoint, with
-    ``base`` a diffusers directory of the model it was tuned from; or ``sd-1.5``.
+    ``source``: a diffusers directory of any text-to-image pipeline, or of image variation; a
+    ``.safetensors`` checkpoint, with ``base`` a diffusers directory of the model it was tuned from; or
+    ``sd-1.5``. ``adapter``: an IP-Adapter, with which a text-to-image model takes input images too.
     Raises WeightsNotFoundError, DeviceUnavailableError, GeneratorError.
     """
     return describe_generator(
         source,
         base=base,
         loras=loras,
+        adapter=adapter,
         device=device,
         precision=precision,
         allow_download=allow_download,
@@ -169,10 +205,18 @@ def load_generator(
 
 
 class DiffusersGenerator:
-    """A loaded diffusers text-to-image pipeline."""
+    """A loaded diffusers pipeline; with a ``conditioner`` it takes input images."""
 
     def __init__(
-        self, pipeline: Any, *, model_digest: str, device: str, precision: str, side: int, multiple: int
+        self,
+        pipeline: Any,
+        *,
+        model_digest: str,
+        device: str,
+        precision: str,
+        side: int,
+        multiple: int,
+        conditioner: Conditioner | None = None,
     ) -> None:
         import inspect
 
@@ -182,6 +226,7 @@ class DiffusersGenerator:
         self.side = side
         self._pipeline = pipeline
         self._multiple = multiple
+        self._conditioner = conditioner
         self._own_scheduler = pipeline.scheduler
         self._understood = set(inspect.signature(pipeline.__call__).parameters)
 
@@ -193,15 +238,8 @@ class DiffusersGenerator:
             return np.empty((0, *shape), np.uint8)
         self._refuse_what_it_cannot(requests, sampling)
         self._pipeline.scheduler = self._scheduler(sampling.scheduler)
-        output = self._run(requests, sampling)
-        images = np.asarray(output.images)
-        if images.shape != (len(requests), *shape):
-            raise RegenerationError(
-                f"{type(self._pipeline).__name__} gave images of shape {images.shape}, not "
-                f"{(len(requests), *shape)}.",
-                next_step="Use another width and height.",
-            )
-        reasons = self._refused(requests, images, getattr(output, "nsfw_content_detected", None))
+        images, flagged = self._drawn(requests, sampling)
+        reasons = self._refused(requests, images, flagged)
         made = [
             None if n in reasons else np.rint(image * 255).astype(np.uint8) for n, image in enumerate(images)
         ]
@@ -219,10 +257,36 @@ class DiffusersGenerator:
         beyond = tokens[tokenizer.model_max_length - 1 : -1]
         return str(tokenizer.decode(beyond)) if beyond else ""
 
+    def _drawn(
+        self, requests: Sequence[Request], sampling: Sampling
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """(images as the pipeline gave them, which of them the safety checker replaced)."""
+        import numpy as np
+
+        together: dict[tuple[Conditioning, ...], list[int]] = {}
+        for place, request in enumerate(requests):
+            together.setdefault(request.inputs, []).append(place)
+        drawn = np.empty((len(requests), sampling.height, sampling.width, 3), np.float32)
+        flagged = np.zeros(len(requests), np.bool_)
+        for inputs, places in together.items():
+            output = self._run([requests[place] for place in places], sampling, inputs)
+            images, wanted = np.asarray(output.images), (len(places), *drawn.shape[1:])
+            if images.shape != wanted:
+                raise RegenerationError(
+                    f"{type(self._pipeline).__name__} gave images of shape {images.shape}, not {wanted}.",
+                    next_step="Use another width and height.",
+                )
+            drawn[places] = images
+            if (replaced := getattr(output, "nsfw_content_detected", None)) is not None:
+                flagged[places] = replaced
+        return drawn, flagged
+
     def _refuse_what_it_cannot(self, requests: Sequence[Request], sampling: Sampling) -> None:
         name = type(self._pipeline).__name__
-        if any(request.inputs for request in requests):
-            raise GeneratorError(f"{name} takes no input images.", next_step="Leave out --inputs.")
+        if self._conditioner is None and any(request.inputs for request in requests):
+            raise GeneratorError(f"{name} takes no input images.", next_step=HOW_TO_TAKE_INPUTS)
+        if "prompt" not in self._understood and any(request.prompt for request in requests):
+            raise GeneratorError(f"{name} reads no prompt.", next_step="Leave it out, or use another model.")
         if "negative_prompt" not in self._understood and any(r.negative_prompt for r in requests):
             raise GeneratorError(f"{name} takes no negative prompt.", next_step="Leave it out.")
         if sampling.width % self._multiple or sampling.height % self._multiple:
@@ -243,7 +307,7 @@ class DiffusersGenerator:
         with silent_libraries():
             return build_scheduler(own, answer.choice)
 
-    def _run(self, requests: Sequence[Request], sampling: Sampling) -> Any:
+    def _run(self, requests: Sequence[Request], sampling: Sampling, inputs: Sequence[Conditioning]) -> Any:
         import torch
 
         said: dict[str, Any] = {
@@ -258,7 +322,13 @@ class DiffusersGenerator:
         }
         try:
             with silent_libraries():
+                if self._conditioner is not None:
+                    said |= self._conditioner.arguments(
+                        inputs, count=len(requests), guidance=sampling.guidance
+                    )
                 return self._pipeline(**{key: said[key] for key in said if key in self._understood})
+        except GeneratorError:
+            raise
         except Exception as error:  # whatever a pipeline raises
             if is_out_of_memory(error):
                 raise
@@ -269,14 +339,14 @@ class DiffusersGenerator:
             ) from error
 
     def _refused(
-        self, requests: Sequence[Request], images: NDArray[Any], flagged: Sequence[bool] | None
+        self, requests: Sequence[Request], images: NDArray[Any], flagged: NDArray[np.bool_]
     ) -> dict[int, str]:
         """Why a request gave no image, by its place."""
         import numpy as np
 
         reasons = {}
         for place, request in enumerate(requests):
-            if flagged is not None and flagged[place]:
+            if flagged[place]:
                 reasons[place] = f"The safety checker replaced the image of {request}."
             elif not np.isfinite(images[place]).all():
                 reasons[place] = f"The image of {request} is not finite in {self.precision}."
@@ -287,7 +357,7 @@ class DiffusersGenerator:
 
         if not np.isfinite(images).all():
             return "Use --precision float32; if that does not help, the weights are damaged."
-        return "Leave these seeds out, or judge the images yourself: --no-safety-checker."
+        return "Take another --seed, or judge the images yourself: --no-safety-checker."
 
 
 def _usual_precision(device: Device) -> Precision:
@@ -301,17 +371,35 @@ def _usual_precision(device: Device) -> Precision:
     return Precision.FLOAT32
 
 
+def _digest(files: ModelFiles, loras: Sequence[Lora], adapter: Adapter | None) -> str:
+    digest = model_digest(files, loras)
+    return digest if adapter is None else adapted_digest(digest, adapter)
+
+
 def _load(
-    files: ModelFiles, digest: str, *, loras: Sequence[Lora], device: Device, precision: Precision
+    files: ModelFiles,
+    *,
+    loras: Sequence[Lora],
+    adapter: Adapter | None,
+    device: Device,
+    precision: Precision,
 ) -> Generator:
-    pipeline, ran_on = load_pipeline(files, loras=loras, device=device, precision=str(precision))
+    pipeline, ran_on = load_pipeline(
+        files, loras=loras, adapter=adapter, device=device, precision=str(precision)
+    )
     factor = latent_factor(files)
+    conditioner: Conditioner | None = None
+    if files.class_name == IMAGE_VARIATION:
+        conditioner = VariationConditioner(pipeline)
+    elif adapter is not None:
+        conditioner = AdapterConditioner(pipeline, adapter)
     return DiffusersGenerator(
         pipeline,
-        model_digest=digest,
+        model_digest=_digest(files, loras, adapter),  # of what lies there now: it may have been replaced
         device=ran_on,
         precision=str(precision),
         side=native_side(files),
         # transformers cut latents into patches of 2 x 2
         multiple=max(8, factor) if "unet" in files.components else 2 * factor,
+        conditioner=conditioner,
     )

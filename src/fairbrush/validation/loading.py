@@ -15,16 +15,29 @@ from typing import Any
 
 from fairbrush.embedding.encoder import Device
 from fairbrush.errors import GeneratorError
-from fairbrush.validation.weights import CHECKER_PARTS, Lora, ModelFiles, hub_switched, tensor_names
+from fairbrush.validation.adapters import Adapter, encoder_files, widths_of
+from fairbrush.validation.weights import (
+    CHECKER_PARTS,
+    IMAGE_VARIATION,
+    Lora,
+    ModelFiles,
+    hub_switched,
+    tensor_names,
+)
 
 
 def load_pipeline(
-    files: ModelFiles, *, loras: Sequence[Lora], device: Device, precision: str
+    files: ModelFiles,
+    *,
+    loras: Sequence[Lora],
+    adapter: Adapter | None = None,
+    device: Device,
+    precision: str,
 ) -> tuple[Any, str]:
     """(pipeline, the device it is on). Raises DeviceUnavailableError, GeneratorError."""
     from fairbrush.embedding.open_clip_tower import choose_device
 
-    _import_diffusers()
+    _import_extra(["peft"] if loras else [])
     import torch
 
     ran_on = choose_device(device)
@@ -40,6 +53,8 @@ def load_pipeline(
                 next_step="Copy or download it again; a checkpoint's --base must be its own base model.",
             )
         _apply_loras(pipeline, loras)
+        if adapter is not None:
+            _apply_adapter(pipeline, adapter, dtype)
         pipeline.to(ran_on)
         pipeline.set_progress_bar_config(disable=True)
     return pipeline, ran_on
@@ -59,32 +74,35 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(phrase in said for phrase in phrases)
 
 
-def _import_diffusers() -> None:
+def _import_extra(more: Sequence[str]) -> None:
+    """Raises GeneratorError."""
     from fairbrush.embedding.torchvision_ops import make_torchvision_importable
 
     with hub_switched(on=False):
         make_torchvision_importable()
         try:
-            importlib.import_module("diffusers")
-            importlib.import_module("transformers")  # pipelines are made of its parts
+            for library in ("diffusers", "transformers", *more):  # pipelines are made of transformers' parts
+                importlib.import_module(library)
         except ImportError as error:
             raise GeneratorError(
-                f"Regeneration needs diffusers and transformers ({error}).",
-                next_step="pip install 'fairbrush[validate]'",
+                f"Regeneration needs {' and '.join(['diffusers', 'transformers', *more])} ({error}).",
+                next_step='pip install "fairbrush[validate]"',
             ) from error
 
 
 def _refuse_other_classes(files: ModelFiles) -> None:
-    """Only text-to-image pipelines whose every part is of diffusers or transformers."""
+    """Only text-to-image and image variation, whose every part is of diffusers or transformers."""
     import diffusers
     from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 
-    known = {cls.__name__ for cls in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()}
+    known = {IMAGE_VARIATION, *(cls.__name__ for cls in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values())}
     if files.class_name not in known or "Control" in files.class_name:
         raise GeneratorError(
-            f"{files.folder} is a {files.class_name}: no pipeline that makes images from text alone.",
+            f"{files.folder} is a {files.class_name}: no pipeline that makes images from text alone, or "
+            "from the likeness of images.",
             next_step="Use a text-to-image model, such as a StableDiffusionPipeline or "
-            "StableDiffusionXLPipeline; not inpainting, image-to-image, control, unconditional or video.",
+            f"StableDiffusionXLPipeline, or a {IMAGE_VARIATION}; not inpainting, image-to-image, control, "
+            "unconditional or video.",
         )
     pipelines = Path(diffusers.__file__).parent / "pipelines"
     for name, component in files.components.items():
@@ -201,6 +219,63 @@ def _apply_loras(pipeline: Any, loras: Sequence[Lora]) -> None:
             raise _lora_does_not_fit(lora, f"{there - used} of its {there} layers have no place in it")
     if loras:
         pipeline.set_adapters(names, adapter_weights=[lora.scale for lora in loras])
+
+
+def _apply_adapter(pipeline: Any, adapter: Adapter, dtype: Any) -> None:
+    """Load the image encoder and the adapter, and check that all of its layers found their place."""
+    understood = inspect.signature(pipeline.__call__).parameters
+    if not hasattr(pipeline, "encode_image") or "ip_adapter_image_embeds" not in understood:
+        raise GeneratorError(
+            f"{type(pipeline).__name__} takes no IP-Adapter.",
+            next_step="Use a StableDiffusionPipeline or StableDiffusionXLPipeline.",
+        )
+    files = encoder_files(adapter)
+    [name] = files.components
+    encoder = _load_part(files, name, dtype)
+    _refuse_other_widths(pipeline, adapter, encoder)
+    pipeline.register_modules(image_encoder=encoder)
+    try:
+        pipeline.load_ip_adapter(
+            str(adapter.path.parent),
+            subfolder="",
+            weight_name=adapter.path.name,
+            image_encoder_folder=None,  # the encoder is there
+            local_files_only=True,
+        )
+    except Exception as error:  # whatever its readers of many layouts raise
+        if is_out_of_memory(error):
+            raise
+        raise _adapter_does_not_fit(adapter, first_line(error)) from error
+    if any(tensor.is_meta for tensor in _tensors(pipeline)):
+        raise _adapter_does_not_fit(adapter, "it lacks tensors")
+    pipeline.set_ip_adapter_scale(adapter.scale)
+
+
+def _refuse_other_widths(pipeline: Any, adapter: Adapter, encoder: Any) -> None:
+    """An adapter of another model may have as many numbers in other shapes, or layers nobody asks for."""
+    widths = widths_of(adapter)
+    gives = encoder.config.hidden_size if widths.of_patches else encoder.config.projection_dim
+    if widths.reads != gives:
+        raise GeneratorError(
+            f"The IP-Adapter {adapter.path} reads embeddings of {widths.reads} numbers, the image encoder "
+            f"{adapter.encoder} gives {gives}.",
+            next_step="Use the image encoder the adapter was trained with: --image-encoder DIR.",
+        )
+    attending = [
+        pipeline.unet.get_submodule(name.removesuffix(".processor"))
+        for name in pipeline.unet.attn_processors
+        if not name.endswith("attn1.processor")
+    ]
+    layers = tuple((layer.to_k.out_features, layer.to_k.in_features) for layer in attending)
+    if layers != widths.layers:
+        raise _adapter_does_not_fit(adapter, "its attention layers are not this model's")
+
+
+def _adapter_does_not_fit(adapter: Adapter, why: str) -> GeneratorError:
+    return GeneratorError(
+        f"The IP-Adapter {adapter.path} does not fit this model: {why}.",
+        next_step="Use one that was trained for it: ip-adapter_sd15 for SD 1.x, ip-adapter_sdxl for SDXL.",
+    )
 
 
 def _n_lora_layers(names: Sequence[str]) -> int:

@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA = "fairbrush-regenerated/1"
+MOST_REASONS = 5  # in one message
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -65,6 +67,8 @@ def image_key(request: Request, sampling: Sampling, *, model_digest: str, precis
     return canonical_digest(
         {
             "schema": SCHEMA,
+            # another version may draw another image, and coalitions are compared with each other
+            "diffusers": _diffusers_version(),
             "model": model_digest,
             "prompt": request.prompt,
             "negative_prompt": request.negative_prompt,
@@ -79,6 +83,13 @@ def image_key(request: Request, sampling: Sampling, *, model_digest: str, precis
             "inputs": sorted([one.sha256, decimal_text(float(one.weight))] for one in request.inputs),
         }
     )
+
+
+def _diffusers_version() -> str | None:
+    try:
+        return version("diffusers")
+    except PackageNotFoundError:
+        return None  # loading will say so
 
 
 def regenerate(
@@ -109,8 +120,7 @@ def regenerate(
         yield Regenerated(request, path, hashlib.sha256(content).hexdigest(), run.keys[place] not in run.made)
     if run.reasons:
         raise RegenerationError(
-            f"{len(run.reasons)} of {run.n_different} images could not be made. "
-            + " ".join(run.reasons.values()),
+            f"{len(run.reasons)} of {run.n_different} images could not be made. {run.why()}",
             next_step=f"{run.next_step} The others are kept: run it again to go on.",
         )
 
@@ -162,6 +172,11 @@ class _Run:
                 note,
             )
         )
+
+    def why(self) -> str:
+        reasons = list(self.reasons.values())
+        more = len(reasons) - MOST_REASONS
+        return " ".join([*reasons[:MOST_REASONS], *([f"And {more} more."] if more > 0 else [])])
 
     def make_from(self, place: int) -> None:
         """One batch: the request at a place and the next missing ones; fewer where memory is short."""

@@ -1,4 +1,4 @@
-"""A text-to-image model's files: found, checked and named by their content, before anything is loaded.
+"""A model's files: found, checked and named by their content, before anything is loaded.
 
 Enters: a diffusers directory, a single-file checkpoint with a directory of its base model, or ``sd-1.5``.
 Leaves: ``ModelFiles``, and a SHA-256 that is the same wherever the files lie. The one rule: torch is not
@@ -18,15 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fairbrush.config import home_expanded
 from fairbrush.errors import GeneratorError, WeightsNotFoundError
 from fairbrush.ledger.canonical import canonical_digest, decimal_text
 
 KNOWN_MODELS = {"sd-1.5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
+BUNDLED_MODELS = {"mini-diffusion": Path(__file__).parents[1] / "data" / "mini_diffusion"}
 CHECKER_PARTS = ("safety_checker", "feature_extractor")  # they judge an image and change none
+IMAGE_VARIATION = "StableDiffusionImageVariationPipeline"  # draws from an image, and reads no text
+_READS_IMAGES = ("image_encoder", "feature_extractor")
 _WEIGHTS = re.compile(
     r"(model|diffusion_pytorch_model)(\.fp16)?(-\d{5}-of-\d{5})?(?P<late>\.fp16)?\.safetensors"
 )
-_PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _WITHOUT_WEIGHTS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "FeatureExtractor")
 _VOCABULARIES = ({"tokenizer.json"}, {"vocab.json", "merges.txt"}, {"vocab.txt"}, {".model"})
 _DOWNLOADED = ("model_index.json", "*/*.json", "*/*.txt", "*/*.fp16.safetensors")
@@ -66,6 +70,20 @@ class ModelFiles:
     components: Mapping[str, Component]
     checkpoint: Path | None = None
 
+    @property
+    def judging_parts(self) -> tuple[str, ...]:
+        """Components that judge an image and change none."""
+        return judging_parts(self.class_name)
+
+
+def judging_parts(class_name: str) -> tuple[str, ...]:
+    """Of a pipeline's components. Image variation sees its input through the feature extractor.
+
+    >>> judging_parts("StableDiffusionPipeline"), judging_parts(IMAGE_VARIATION)
+    (('safety_checker', 'feature_extractor'), ('safety_checker',))
+    """
+    return tuple(part for part in CHECKER_PARTS if class_name != IMAGE_VARIATION or part not in _READS_IMAGES)
+
 
 def parse_lora(text: str) -> Lora:
     """Read ``FILE[:SCALE]=Artist,Artist``. Raises GeneratorError.
@@ -76,7 +94,7 @@ def parse_lora(text: str) -> Lora:
     match = re.fullmatch(r"(?P<file>.+?\.safetensors)(:(?P<scale>[^=]*))?=(?P<artists>.*)", text, re.I | re.S)
     how = "Write FILE.safetensors[:SCALE]=ARTIST,ARTIST; names as the registry knows them."
     if match is None:
-        if Path(re.split(r"[=:]", text)[0]).suffix.casefold() in _PICKLES:
+        if Path(re.split(r"[=:]", text)[0]).suffix.casefold() in PICKLES:
             raise GeneratorError(f"{text}: a LoRA must be a safetensors file; pickles can run programs.")
         raise GeneratorError(f"{text!r} names no LoRA file with its artists.", next_step=how)
     try:
@@ -88,7 +106,7 @@ def parse_lora(text: str) -> Lora:
     artists = tuple(dict.fromkeys(name.strip() for name in match["artists"].split(",") if name.strip()))
     if not artists:
         raise GeneratorError(f"{text!r} names no artist the LoRA was tuned on.", next_step=how)
-    return Lora(Path(match["file"]), scale, artists)
+    return Lora(home_expanded(Path(match["file"])), scale, artists)
 
 
 def find_files(
@@ -102,7 +120,9 @@ def find_files(
 
     Raises WeightsNotFoundError, GeneratorError.
     """
-    path = Path(source).expanduser()
+    path = home_expanded(Path(source))
+    if str(source) in BUNDLED_MODELS and not path.exists():
+        path = BUNDLED_MODELS[str(source)]
     if str(source) in KNOWN_MODELS and not path.exists():
         folder = _hub_folder(str(source), allow_download=allow_download, safety_checker=safety_checker)
         return _directory(folder, safety_checker=safety_checker)
@@ -113,22 +133,15 @@ def find_files(
     return _single_file(path, base, safety_checker=safety_checker)
 
 
-def digest_of(
-    source: str | Path, loras: Sequence[Lora] = (), *, base: Path | None = None, allow_download: bool = False
-) -> str:
+def model_digest(files: ModelFiles, loras: Sequence[Lora] = ()) -> str:
     """SHA-256 identity of the weights and of what decides how they are used: no path, no time.
 
-    The safety checker is no part of it: it refuses images and changes none. Raises as ``find_files``.
+    LoRAs count by their content and scale, in any order; the safety checker does not, which refuses images
+    and changes none. Raises GeneratorError.
     """
-    files = find_files(source, base=base, allow_download=allow_download, safety_checker=False)
-    return model_digest(files, loras)
-
-
-def model_digest(files: ModelFiles, loras: Sequence[Lora] = ()) -> str:
-    """Of found files; LoRAs count by their content and scale, in any order. Raises GeneratorError."""
     named = {"model_index.json": files.folder / "model_index.json"}
     for name, component in files.components.items():
-        if name in CHECKER_PARTS:
+        if name in files.judging_parts:
             continue
         settings = [
             file for file in (files.folder / name).iterdir() if file.suffix in (".json", ".txt", ".model")
@@ -140,7 +153,7 @@ def model_digest(files: ModelFiles, loras: Sequence[Lora] = ()) -> str:
     return canonical_digest(
         {
             "schema": "fairbrush-model/1",
-            "files": [[name, _file_digest(file)] for name, file in sorted(named.items())],
+            "files": [[name, file_digest(file)] for name, file in sorted(named.items())],
             "loras": sorted([check_lora(lora), decimal_text(lora.scale)] for lora in loras),
         }
     )
@@ -171,7 +184,7 @@ def check_lora(lora: Lora) -> str:
             f"{lora.path} holds no LoRA layers.",
             next_step="A whole checkpoint is loaded with --weights FILE --base DIR.",
         )
-    return _file_digest(lora.path)
+    return file_digest(lora.path)
 
 
 def tensor_names(file: Path) -> list[str]:
@@ -240,7 +253,8 @@ def _not_found(source: str) -> WeightsNotFoundError:
 def _where_weights_come_from() -> str:
     return (
         "Put a diffusers directory (model_index.json and safetensors) anywhere and name it: --weights DIR; "
-        "or --weights sd-1.5 --allow-download once, on a machine with a network. Nothing else opens a socket."
+        "or --weights sd-1.5 --allow-download once, on a machine with a network. Nothing else opens a "
+        "socket. To try the command itself: --weights mini-diffusion, the bundled miniature."
     )
 
 
@@ -254,8 +268,15 @@ def _directory(folder: Path, *, safety_checker: bool) -> ModelFiles:
             next_step=hint + _where_weights_come_from(),
         )
     class_name, named = _read_index(index)
-    wanted = {name: pair for name, pair in named.items() if safety_checker or name not in CHECKER_PARTS}
-    components = {name: _component(folder, name, *pair) for name, pair in wanted.items()}
+    judging = judging_parts(class_name)
+    wanted = {name: pair for name, pair in named.items() if safety_checker or name not in judging}
+    lacking = [name for name in _READS_IMAGES if class_name == IMAGE_VARIATION and name not in wanted]
+    if lacking:
+        raise GeneratorError(
+            f"{folder} makes variations of images, and its model_index.json names no {lacking[0]}.",
+            next_step="Copy or download the whole directory again.",
+        )
+    components = {name: component_at(folder, name, *pair) for name, pair in wanted.items()}
     return ModelFiles(folder, class_name, components)
 
 
@@ -296,13 +317,13 @@ def _single_file(path: Path, base: Path | None, *, safety_checker: bool) -> Mode
             _component_folder(base, name, pair[1])
             components[name] = Component(*pair)
         elif safety_checker:
-            components[name] = _component(base, name, *pair)
+            components[name] = component_at(base, name, *pair)
     return ModelFiles(base, class_name, components, path)
 
 
 def _read_index(index: Path) -> tuple[str, dict[str, tuple[str, str]]]:
     """The pipeline's class, and (library, class) by component. Custom code is refused here."""
-    read = _read_json(index)
+    read = read_json(index)
     class_name = read.get("_class_name")
     if isinstance(class_name, list):
         raise _custom_code(index, f"the pipeline {class_name}")
@@ -346,11 +367,12 @@ def _component_folder(folder: Path, name: str, class_name: str) -> Path:
     return part
 
 
-def _component(folder: Path, name: str, library: str, class_name: str) -> Component:
+def component_at(folder: Path, name: str, library: str, class_name: str) -> Component:
+    """One part of a model that is its folder's. Raises GeneratorError."""
     part = _component_folder(folder, name, class_name)
     if class_name.endswith(_WITHOUT_WEIGHTS) or "ImageProcessor" in class_name:
         return Component(library, class_name)
-    _read_json(part / "config.json")
+    read_json(part / "config.json")
     matches = [(file, _WEIGHTS.fullmatch(file.name)) for file in sorted(part.iterdir())]
     plain = tuple(file for file, match in matches if match and not (match[2] or match["late"]))
     half = tuple(file for file, match in matches if match and (match[2] or match["late"]))
@@ -363,7 +385,7 @@ def _component(folder: Path, name: str, library: str, class_name: str) -> Compon
 
 
 def _without_weights(part: Path) -> GeneratorError:
-    pickles = sorted(file.name for file in part.iterdir() if file.suffix in _PICKLES)
+    pickles = sorted(file.name for file in part.iterdir() if file.suffix in PICKLES)
     if not pickles:
         return GeneratorError(f"{part} holds no weights.", next_step="Copy or download the directory again.")
     other = ", or leave it out: --no-safety-checker" if part.name in CHECKER_PARTS else ""
@@ -376,10 +398,11 @@ def _without_weights(part: Path) -> GeneratorError:
 
 
 def _config(files: ModelFiles, name: str) -> dict[str, Any]:
-    return _read_json(files.folder / name / "config.json")
+    return read_json(files.folder / name / "config.json")
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object that is not too long. Raises GeneratorError."""
     try:
         text = file.read_bytes()
         read = json.loads(text) if len(text) <= _LARGEST_INDEX else None
@@ -392,9 +415,23 @@ def _read_json(file: Path) -> dict[str, Any]:
     return read
 
 
-def _file_digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """SHA-256; of a config.json without where it was once loaded from. Raises GeneratorError."""
     try:
         with file.open("rb") as stream:
+            if file.name == "config.json":
+                return hashlib.sha256(_placeless(stream.read())).hexdigest()
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise GeneratorError(f"{file} cannot be read: {error}.") from error
+
+
+def _placeless(config: bytes) -> bytes:
+    """Without the path that diffusers writes into the configs of a model it has loaded."""
+    try:
+        settings = json.loads(config)
+    except ValueError:
+        return config
+    if not isinstance(settings, dict):
+        return config
+    return json.dumps({k: v for k, v in settings.items() if k != "_name_or_path"}, sort_keys=True).encode()
