@@ -81,6 +81,13 @@ def test_a_home_sign_is_the_users_home(tmp_path: Path, monkeypatch: pytest.Monke
     assert load_settings(workspace=Path("~/w"), environ={}).workspace == folder
 
 
+def test_weights_are_named_by_model_and_a_relative_path_is_the_workspaces(tmp_path: Path) -> None:
+    toml = '[generators]\n"sd-1.5" = "/models/sd15"\nmine = "weights/mine"\n'
+    folder = workspace_with(tmp_path / "w", toml)
+    settings = load_settings(start=folder, environ={})
+    assert settings.generators == {"sd-1.5": Path("/models/sd15"), "mine": folder / "weights/mine"}
+
+
 def test_the_workspace_named_beats_the_one_found(tmp_path: Path) -> None:
     found, named = workspace_with(tmp_path / "found", ""), workspace_with(tmp_path / "named", "batch = 2")
     variable = workspace_with(tmp_path / "variable", "")

@@ -35,6 +35,7 @@ class Settings:
     timeout_s: float = 20.0  # for decoding one image
     database_wait_s: float = 10.0  # for another process to let go of the database
     policy: Mapping[str, Any] = field(default_factory=dict)  # the [policy] table, read by the ledger
+    generators: Mapping[str, Path] = field(default_factory=dict)  # [generators]: a model's id -> its weights
 
     @property
     def cache_folder(self) -> Path:
@@ -60,7 +61,9 @@ def load_settings(
         policy = values.pop("policy", {})
         if not isinstance(policy, dict):
             raise ConfigError(f"{folder / CONFIG_NAME}: policy must be a table.", next_step="Write [policy].")
-        settings = _overlay(replace(settings, policy=policy), values, source=str(folder / CONFIG_NAME))
+        generators = _generators(values.pop("generators", {}), folder)
+        settings = replace(settings, policy=policy, generators=generators)
+        settings = _overlay(settings, values, source=str(folder / CONFIG_NAME))
         if settings.cache is not None:
             # a relative path in the file means the same from wherever the command is run
             settings = replace(settings, cache=folder / settings.cache)
@@ -93,6 +96,16 @@ def home_expanded(path: Path) -> Path:
         raise ConfigError(
             f"{path}: {str(error).rstrip('.')}.", next_step="Write the whole path, or ./~ for a name with ~."
         ) from error
+
+
+def _generators(table: Any, folder: Path) -> dict[str, Path]:
+    """Where each generating model's weights lie; a relative path is the workspace's. Raises ConfigError."""
+    if not isinstance(table, dict) or not all(isinstance(path, str) and path for path in table.values()):
+        raise ConfigError(
+            f"{folder / CONFIG_NAME}: generators must be a table of paths.",
+            next_step='Write [generators], and below it "sd-1.5" = "/path/to/a/diffusers/folder".',
+        )
+    return {model: folder / home_expanded(Path(path)) for model, path in table.items()}
 
 
 def _current_folder() -> Path:
@@ -141,7 +154,9 @@ def _overlay(settings: Settings, values: Mapping[str, Any], *, source: str) -> S
 
 def _simple_settings() -> dict[str, str]:
     """The settings that are one value each, with their types."""
-    return {f.name: str(f.type) for f in fields(Settings) if f.name not in ("workspace", "policy")}
+    return {
+        f.name: str(f.type) for f in fields(Settings) if f.name not in ("workspace", "policy", "generators")
+    }
 
 
 def _convert(name: str, value: Any, kind: str, *, source: str) -> Any:

@@ -28,6 +28,7 @@ THUMBNAILS = "thumbnails"
 COPIES = "works"
 INDEXES = "indexes"
 RECORDS = "records"
+REGENERATIONS = "regenerations"  # made by fairbrush validate; disposable, so in no backup
 PENDING_RECORDS = f"{RECORDS}/pending"
 FOLDERS = (EMBEDDINGS, THUMBNAILS, PENDING_RECORDS, INDEXES)
 
@@ -59,6 +60,10 @@ encoder = {encoder}
 # b = 0.5                   # the content part: what the model alone delivers
 # w = 1                     # of the recognised style, the part that goes to its artists
 # model = "sd-1.5"          # the generating model assumed where --model does not name one
+
+# Where the weights of generating models lie, for fairbrush validate: diffusers folders, safetensors.
+# [generators]
+# "sd-1.5" = "/path/to/stable-diffusion-v1-5"
 """
 
 
