@@ -87,6 +87,8 @@ def test_arguments_are_parted_only_where_there_are_inputs() -> None:
     assert images == ["mix.png"]
     assert [str(one.path) for one in inputs] == ["a.png", "b.png", "c.png"]
     assert parted(["mix.png", "b.png:0.4"], []) == (["mix.png", "b.png:0.4"], ())
+    images, inputs = parted(["b.png:0.4"], ["a.png:0.6"], image_needed=False)
+    assert (images, [str(one.path) for one in inputs]) == ([], ["a.png", "b.png"])
     with pytest.raises(MixError, match="no image that was mixed"):
         parted(["b.png:0.4"], ["a.png:0.6"])
 
@@ -139,3 +141,10 @@ def test_what_is_said_must_fit_what_is_registered() -> None:
 def test_an_erased_artist_of_an_older_index_is_known_and_not_named() -> None:
     assert of(("a.png", ONE), works={ONE: ("gone",)})[0][3] == "gone"
     assert of(("a.png", ONE), works={ONE: ("gone", "2")})[0][3] == "2"
+
+
+def test_where_an_image_need_not_be_named_inputs_without_weights_are_refused() -> None:
+    with pytest.raises(MixError, match=r"b.png may be the image, or one more input"):
+        parted(["b.png"], ["a.png"], image_needed=False)
+    images, inputs = parted(["b.png"], ["a.png:1"], image_needed=False)
+    assert (images, len(inputs)) == (["b.png"], 1)

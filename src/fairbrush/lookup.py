@@ -204,6 +204,13 @@ class Lookup:
             return Answer(path, None, "no direction", refused.message)
         return Answer(path, attribution)
 
+    def mixed(self) -> tuple[InputImage, ...]:
+        """What the images asked about were mixed from, and whose each input is, credited or not.
+
+        Raises as ``attribute``.
+        """
+        return self._input_images(self._vectors([one.path for one in self._inputs]))
+
     def artist_named(self, name_or_id: str) -> Artist:
         """By id, name or alias, whoever may be credited or not. Raises RegistryError."""
         found = pick(name_or_id, self.eligibility.names, what="artist", listing="artist list")
@@ -254,8 +261,8 @@ class Lookup:
                 settled[path] = Answer(path, None, str(refused.reason), refused.detail)
         stored = self._stored(digests.values())
         missing = [path for path, sha256 in digests.items() if sha256 not in stored]
-        device = self._embedder().encoder.device if missing else None
-        for outcome in self._embedder().embed(missing, views=self._views) if missing else ():
+        device = self.embedder().encoder.device if missing else None
+        for outcome in self.embedder().embed(missing, views=self._views) if missing else ():
             if outcome.status is EmbedStatus.FAILED or outcome.sha256 is None:
                 settled[outcome.path] = Answer(outcome.path, None, outcome.reason, outcome.detail)
                 del digests[outcome.path]
@@ -297,8 +304,11 @@ class Lookup:
         except CacheError:  # there is none yet, or it may not be read: the embedder makes it, or says why not
             return {}
 
-    def _embedder(self) -> EmbeddingSession:
-        """The encoder, loaded when first needed; it must be the one the index was built with."""
+    def embedder(self) -> EmbeddingSession:
+        """The encoder, loaded when first needed; it must be the one the index was built with.
+
+        Open as long as the look-up is. Raises AttributionError and what opening a session raises.
+        """
         session = self._session or EmbeddingSession.open(self._settings)
         found = (session.encoder.encoder_id, session.encoder.variant)
         if found != (self.index.encoder_id, self.index.variants[0]):

@@ -102,18 +102,25 @@ def looks_like_input(text: str) -> bool:
     return weight is not None and not (os.path.lexists(text) or os.path.lexists(f"{path}:{weight}"))
 
 
-def parted(arguments: Sequence[str], inputs: Sequence[str]) -> tuple[list[str], tuple[MixInput, ...]]:
+def parted(
+    arguments: Sequence[str], inputs: Sequence[str], *, image_needed: bool = True
+) -> tuple[list[str], tuple[MixInput, ...]]:
     """Images, and inputs: ``--inputs A:0.6 B:0.4`` hands over its second value as an argument.
 
-    Raises MixError where no image is left.
+    Raises MixError where no image is left and one is needed, and where what is left may be an input.
     """
     if not inputs:
         return list(arguments), ()
     images = [argument for argument in arguments if not looks_like_input(argument)]
-    if not images:
+    if image_needed and not images:
         raise MixError(
             "There are inputs, and no image that was mixed from them.",
             next_step="Name the image first: IMAGE --inputs a.png:0.6 b.png:0.4",
+        )
+    if not image_needed and images and any(_parts(text)[1] is None for text in inputs):
+        raise MixError(
+            f"{images[0]} may be the image, or one more input.",
+            next_step="Give every input its weight: IMAGE --inputs a.png:1 b.png:1",
         )
     return images, parse_inputs([*inputs, *(each for each in arguments if looks_like_input(each))])
 
