@@ -43,6 +43,10 @@ class Encoder(Protocol):
         """Architecture, weights, preprocessing and parts: the same id gives the same space."""
 
     @property
+    def weights_digest(self) -> str:
+        """Of the image tower's weights alone: two encoders with the same are no independent witnesses."""
+
+    @property
     def variant(self) -> str:
         """Backend and precision, such as ``onnx-float32``: vectors differ in the last bits between them."""
 
@@ -104,6 +108,10 @@ class JoinedEncoder:
     @property
     def encoder_id(self) -> str:
         return self._encoder_id
+
+    @property
+    def weights_digest(self) -> str:
+        return str(self._tower.identity["weights"])
 
     @property
     def variant(self) -> str:
