@@ -110,10 +110,11 @@ def _clear_evidence(store: Store, erased: PendingErasure) -> int:
     works = list(erased.work_sha256s)
     with store.transaction() as connection:
         drained = load_pending(connection, store.workspace / RECORDS, forget=erased_ids(store))
-        connection.execute(
-            "UPDATE attribution SET image_path = NULL WHERE list_contains(?::VARCHAR[], image_sha256)",
-            [works],
-        )
+        for table in ("attribution", "validation"):
+            connection.execute(
+                f"UPDATE {table} SET image_path = NULL WHERE list_contains(?::VARCHAR[], image_sha256)",
+                [works],
+            )
         cleared = 0
         for table in ("attribution", "attribution_conflict"):
             asked_for = "list_contains(?::VARCHAR[], body ->> '$.identity.image_sha256')"

@@ -13,7 +13,7 @@ import fairbrush
 from fairbrush.ledger.records import drain, write_pending
 from fairbrush.reports.catalogue import install_views, read_views
 
-DISTINCTIVENESS = Path(fairbrush.__file__).parent / "schema" / "004_distinctiveness.sql"
+SCHEMA = Path(fairbrush.__file__).parent / "schema"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "schema.md"
 
 
@@ -24,13 +24,22 @@ def database(tmp_path):
         # the columns of 001_registry.sql that the views read
         connection.execute("CREATE TABLE IF NOT EXISTS artist (artist_id VARCHAR, name VARCHAR)")
         create_tables(connection)
-        connection.execute(DISTINCTIVENESS.read_text(encoding="utf-8"))
+        for migration in ("004_distinctiveness.sql", "005_validation.sql"):
+            connection.execute((SCHEMA / migration).read_text(encoding="utf-8"))
         connection.execute(
             """INSERT INTO artist_distinctiveness VALUES
             ($1, 'ada', 'hard to tell apart', 10, 0.5, -0.25, 'bo', 1.0, 5, 10),
             ($1, 'bo', 'too few works to say', 3, NULL, NULL, NULL, NULL, NULL, NULL),
             ($2, 'ada', 'distinct', 10, 0.5, 0.25, 'bo', 0.0, 10, 10)""",
             [digest("v0002"), digest("v0001")],
+        )
+        connection.execute(
+            """INSERT INTO validation VALUES
+            ('a', 'moon', 'moon.png', 'mini-diffusion', 'weights', 'other', true, $1, 'blend', 8, 4, true,
+             0.625, 0.125, 0.25, 1.0, TIMESTAMP '2026-01-02', '{}', 'x'),
+            ('b', 'moon', 'moon.png', 'mini-diffusion', 'weights', 'mini', false, $1, 'blend', 8, 4, true,
+             NULL, NULL, 0.125, 1.0, TIMESTAMP '2026-01-01', '{}', 'x')""",
+            [digest("v0002")],
         )
         connection.execute("INSERT INTO artist VALUES ('ada', 'Ada'), ('bo', NULL)")
         connection.execute(
@@ -83,6 +92,7 @@ def test_every_table_and_column_of_records_is_documented(database):
     columns = database.execute(
         "SELECT table_name, column_name FROM information_schema.columns"
         " WHERE table_name LIKE 'attribution%' OR table_name IN ('index_version', 'artist_distinctiveness')"
+        " OR table_name IN ('validation', 'validation_share')"
     ).fetchall()
     assert len(columns) > 30
     for table, column in columns:
