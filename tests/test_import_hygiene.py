@@ -47,6 +47,30 @@ def test_help_loads_nothing_heavy(fairbrush: Fairbrush, arguments: list[str]) ->
     assert "typer" in loaded
 
 
+EVERY_HELP = """
+import sys
+import typer
+from fairbrush.cli.app import app, run
+
+def helps(command, words):
+    yield words
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from helps(inner, [*words, name])
+
+for words in helps(typer.main.get_command(app), []):
+    assert run([*words, "--help"]) == 0, words
+    print("shown:", *words)
+print(*sorted(name for name in sys.modules if "." not in name), file=sys.stderr)
+"""
+
+
+def test_no_commands_help_loads_anything_heavy(fairbrush: Fairbrush) -> None:
+    ran = fairbrush(program=("-c", EVERY_HELP))
+    assert ran.code == 0, ran.stderr
+    assert {"shown: validate", "shown: attribute", "shown: artist add"} <= set(ran.text.splitlines())
+    assert set(ran.stderr.splitlines()[-1].split()) & (HEAVY | {"numpy", "PIL"}) == set()
+
+
 def test_a_cached_look_up_loads_no_encoder(fairbrush: Fairbrush, cache: Path, art: list[Path]) -> None:
     arguments = ("embed", "art", "--cache", cache, "--json")
     first = fairbrush(*arguments, program=("-c", REPORT))

@@ -20,6 +20,7 @@ from fairbrush.cli import (
     index,
     model,
     sql,
+    validate,
     workspace,
 )
 from fairbrush.cli.output import help_when_alone, say
@@ -44,6 +45,7 @@ app.add_typer(creator.payees, name="payee")
 app.add_typer(model.app, name="model")
 app.add_typer(index.app, name="index")
 app.command("attribute")(attribute.attribute)
+app.command("validate")(validate.validate)
 app.command("sql")(sql.sql)
 app.command("report")(sql.report)
 app.command("doctor")(doctor.doctor)
