@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
-import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.embedding.encoder import BUNDLED, Device, EncoderSpec, TowerOutput
+from fairbrush.embedding.hub import set_hub
 from fairbrush.embedding.preprocess import Preprocess
 from fairbrush.errors import DeviceUnavailableError, EncoderError, EncoderSpecError, WeightsNotFoundError
 
@@ -179,14 +179,12 @@ def choose_device(asked: Device) -> str:
 
 
 def _import_open_clip(*, allow_download: bool) -> Any:
-    os.environ["HF_HUB_OFFLINE"] = "0" if allow_download else "1"
+    set_hub(online=allow_download)
     from fairbrush.embedding.torchvision_ops import make_torchvision_importable
 
     make_torchvision_importable()
     import open_clip
-    from huggingface_hub import constants
 
-    constants.HF_HUB_OFFLINE = not allow_download  # it read the variable when it was first imported
     return open_clip
 
 

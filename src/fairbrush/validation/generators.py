@@ -23,7 +23,6 @@ from fairbrush.errors import GeneratorError, ImagesRefusedError, RegenerationErr
 from fairbrush.validation.adapters import Adapter, adapted_digest
 from fairbrush.validation.conditioning import AdapterConditioner, Conditioner, VariationConditioner
 from fairbrush.validation.loading import (
-    first_line,
     is_out_of_memory,
     load_pipeline,
     silent_libraries,
@@ -34,6 +33,7 @@ from fairbrush.validation.weights import (
     Lora,
     ModelFiles,
     find_files,
+    first_line,
     latent_factor,
     model_digest,
     native_side,

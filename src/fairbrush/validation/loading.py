@@ -21,6 +21,7 @@ from fairbrush.validation.weights import (
     IMAGE_VARIATION,
     Lora,
     ModelFiles,
+    first_line,
     hub_switched,
     tensor_names,
 )
@@ -319,10 +320,6 @@ def _as_generator_errors(files: ModelFiles) -> Iterator[None]:
             f"{source} cannot be loaded ({first_line(error)}).",
             next_step="Copy or download the model again; its configs must belong to its weights.",
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @contextmanager

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fairbrush.config import home_expanded
+from fairbrush.embedding.hub import set_hub
 from fairbrush.errors import GeneratorError, WeightsNotFoundError
 from fairbrush.ledger.canonical import canonical_digest, decimal_text
 
@@ -203,19 +202,11 @@ def tensor_names(file: Path) -> list[str]:
 @contextmanager
 def hub_switched(*, on: bool) -> Iterator[None]:
     """Let the Hugging Face libraries open sockets, or not; afterwards they may not."""
-    _set_offline(not on)
+    set_hub(online=on)
     try:
         yield
     finally:
-        _set_offline(True)
-
-
-def _set_offline(offline: bool) -> None:
-    os.environ["HF_HUB_OFFLINE"] = "1" if offline else "0"
-    if "huggingface_hub" in sys.modules:
-        from huggingface_hub import constants
-
-        constants.HF_HUB_OFFLINE = offline  # it read the variable when it was first imported
+        set_hub(online=False)
 
 
 def _hub_folder(name: str, *, allow_download: bool, safety_checker: bool) -> Path:
@@ -236,10 +227,13 @@ def _hub_folder(name: str, *, allow_download: bool, safety_checker: bool) -> Pat
         try:
             return Path(snapshot_download(repo, allow_patterns=list(_DOWNLOADED)))
         except Exception as error:  # whatever the hub's client, or the network under it, raises
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise WeightsNotFoundError(
-                f"{repo} cannot be downloaded: {reason}", next_step=_where_weights_come_from()
+                f"{repo} cannot be downloaded: {first_line(error)}.", next_step=_where_weights_come_from()
             ) from error
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _not_found(source: str) -> WeightsNotFoundError:
