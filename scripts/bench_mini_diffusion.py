@@ -33,6 +33,7 @@ from PIL import Image, ImageDraw
 
 from build_gallery import DATA
 from build_gallery_index import IDS, OUT, open_session
+from fairbrush.accuracy.figure import styled
 from fairbrush.embedding.encoder import Device
 from fairbrush.index.search import open_index
 from fairbrush.validation.generators import Generator, Request, Sampling, load_generator
@@ -174,9 +175,7 @@ def curve(facts: dict[str, Any]) -> str:
         .encode(x=altair.X("step:Q"), y=altair.Y("loss:Q").scale(type="log", nice=False))
         for stage, key in stages.items()
     ]
-    return vl_convert.vegalite_to_svg(
-        altair.hconcat(*panels).configure(font="DejaVu Sans, Arial, sans-serif", background="white").to_json()
-    )
+    return vl_convert.vegalite_to_svg(styled(altair.hconcat(*panels)).to_json())
 
 
 def main() -> None:

@@ -37,6 +37,8 @@ from numpy.typing import NDArray
 
 from bench_mini_diffusion import panel_titles
 from build_gallery_index import IDS, OUT
+from fairbrush.accuracy.figure import styled
+from fairbrush.accuracy.markdown import shown, table
 from fairbrush.accuracy.measures import Estimate, Resampling
 from fairbrush.accuracy.methods import Everybody
 from fairbrush.attribution import Attribution, EncoderFacts, ImageFacts, attribute_vector
@@ -273,10 +275,6 @@ def estimate(found: Sequence[Measured], score: Callable[[Measured], float]) -> E
     return Resampling(clusters, seed=0).estimate(np.array([score(one) for one in found]))
 
 
-def shown(estimate: Estimate) -> str:
-    return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
 def spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
     """Rank correlation with middle ranks for ties; None where one side is all ties.
 
@@ -329,11 +327,6 @@ def disagreements(found: Sequence[Measured], view: int) -> Iterator[tuple[str, s
         yield name, shown(estimate(found, score))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
-
-
 def share_tables(found: Sequence[Measured], names: Sequence[str]) -> list[str]:
     lines = []
     for kind in (SINGLE, TWO):
@@ -350,7 +343,7 @@ def share_tables(found: Sequence[Measured], names: Sequence[str]) -> list[str]:
                 continue
             columns = [dict(disagreements(images, view)) for view in range(len(names))]
             rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
-            lines += table([f"{title} ({len(images)}): mis-paid share", *names], rows)
+            lines += [table([f"{title} ({len(images)}): mis-paid share", *names], rows), ""]
     return lines
 
 
@@ -369,7 +362,7 @@ def ranks(found: Sequence[Measured], names: Sequence[str]) -> list[str]:
                 ]
                 row.append(shown_rank(pairs))
             rows.append(row)
-    return table(["kind", "fast", *(f"rank correlation, {name}" for name in names)], rows)
+    return [table(["kind", "fast", *(f"rank correlation, {name}" for name in names)], rows), ""]
 
 
 def contents(found: Sequence[Measured], names: Sequence[str]) -> list[str]:
@@ -385,7 +378,7 @@ def contents(found: Sequence[Measured], names: Sequence[str]) -> list[str]:
             mean = shown(estimate(defined, lambda one, v=view: float(one.readings[v].b.b or 0.0)))
             row.append(f"{mean}, defined for {len(defined)} of {len(of_kind)}")
         rows.append(row)
-    return table(["kind", *(f"b_hat, {name}" for name in names)], rows)
+    return [table(["kind", *(f"b_hat, {name}" for name in names)], rows), ""]
 
 
 def is_clear(split: Split) -> bool:
@@ -405,7 +398,7 @@ def strangers_table(found: Sequence[Measured], names: Sequence[str]) -> list[str
     clear = [sum(is_clear(one.readings[view].split) for one in of_kind) for view in range(len(names))]
     name = "regenerated: somebody is above 0 by two standard errors"
     rows.append([name, *(f"{count} of {len(of_kind)}" for count in clear)])
-    return table([UNKNOWN, *names], rows)
+    return [table([UNKNOWN, *names], rows), ""]
 
 
 def figure(found: Sequence[Measured], names: Sequence[str]) -> str:
@@ -443,12 +436,7 @@ def figure(found: Sequence[Measured], names: Sequence[str]) -> str:
     chart = (
         (bars + dots).properties(width=270, height=230).facet(altair.Facet("panel:N").title(None), columns=2)
     )
-    return vl_convert.vegalite_to_svg(
-        chart.configure(font="DejaVu Sans, Arial, sans-serif", background="white", padding=14)
-        .configure_axis(gridColor="#eceef1")
-        .configure_view(stroke="#d5d8dd")
-        .to_json()
-    )
+    return vl_convert.vegalite_to_svg(styled(chart).to_json())
 
 
 def report(found: Sequence[Measured], names: Sequence[str], facts: Sequence[str]) -> str:

@@ -39,11 +39,10 @@ from bench_validation import (
     Wanted,
     disagreement,
     everybody_in,
-    shown,
     shown_rank,
-    table,
 )
 from build_gallery_index import IDS, OUT
+from fairbrush.accuracy.markdown import shown, table
 from fairbrush.accuracy.measures import Resampling
 from fairbrush.config import Settings
 from fairbrush.embedding.encoder import Device
@@ -156,7 +155,7 @@ def report(
         resampling = Resampling([(prompts[at].title,) for at in mine], seed=0)
         cells = [shown(resampling.estimate(effect[mine, column])) for column in range(len(artists))]
         rows.append([" and ".join(group) or "others", str(len(mine)), *cells])
-    lines = table(["prompted", "images", *(f"without {artist}" for artist in artists)], rows)
+    effects_table = table(["prompted", "images", *(f"without {artist}" for artist in artists)], rows)
     named = [at for at, one in enumerate(prompts) if set(one.artists) & set(artists)]
     true = [normalised(effect[at]) for at in named]
     sides: list[tuple[str, list[NDArray[np.float64] | None]]] = [
@@ -176,8 +175,8 @@ def report(
             for pair in zip(share.tolist(), truth.tolist(), strict=True)
         ]
         rows.append([name, shown(resampling.estimate(np.array(missed))), shown_rank(pairs)])
-    lines += table(["shares", "mis-paid against the normalised effects", "rank correlation"], rows)
-    return "\n".join(lines)
+    shares_table = table(["shares", "mis-paid against the normalised effects", "rank correlation"], rows)
+    return f"{effects_table}\n\n{shares_table}"
 
 
 def main() -> None:

@@ -54,13 +54,13 @@ def draw(report: AccuracyReport) -> Figure:
     chart = altair.concat(*panels, columns=columns, spacing=36).resolve_scale(
         y="independent", x="independent"
     )
-    specification = _styled(chart).to_json()
+    specification = styled(chart).to_json()
     return Figure(
         vl_convert.vegalite_to_svg(specification), vl_convert.vegalite_to_png(specification, scale=PNG_SCALE)
     )
 
 
-def _styled(chart: Any) -> Any:
+def styled(chart: Any) -> Any:
     return (
         chart.configure(font="DejaVu Sans, Arial, sans-serif", background="white", padding=14)
         .configure_view(stroke="#d5d8dd")
