@@ -153,6 +153,7 @@ def _refusals(models: Path, mixed: Path, inputs: list[Path]) -> Iterator[tuple[t
     yield (*both, *variation, "--negative-prompt", "blur"), "takes no negative prompt"
     yield (*both, *variation, "--artists", "Ann"), "--artists does not go with --inputs"
     yield (*both, *variation, "--value", "nearest"), "--value does not go with --inputs"
+    yield (mixed, *text, "--value", "mix"), "--value mix is what --inputs plays"
     yield (mixed, *text, *adapter), "--ip-adapter is for --inputs"
     yield (*both, *text, "--image-encoder", models), "--image-encoder needs --ip-adapter"
     yield (mixed, *both, *variation), "One image at a time, not 2"

@@ -156,13 +156,18 @@ def _refuse_combinations(
         )
 
 
-def _refuse_what_inputs_rule_out(value: Value | None, prompt: str | None, *, has_inputs: bool) -> None:
+def refuse_mix(value: Value | None) -> None:
     """Raises ConfigError."""
     if value is Value.MIX:
         raise ConfigError(
             "--value mix is what --inputs plays; it cannot be chosen.",
             next_step=f"Name the inputs, or one of {', '.join(CHOOSABLE_VALUES)}.",
         )
+
+
+def _refuse_what_inputs_rule_out(value: Value | None, prompt: str | None, *, has_inputs: bool) -> None:
+    """Raises ConfigError."""
+    refuse_mix(value)
     if has_inputs and (value is not None or prompt is not None):
         raise ConfigError(
             f"{'--prompt' if value is None else '--value'} does not go with --inputs: the players are the"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fairbrush.cli.attribute import refuse_mix
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -28,7 +29,7 @@ from fairbrush.cli.output import (
     write_answer,
 )
 from fairbrush.cli.registry import workspace_settings
-from fairbrush.domain import Value
+from fairbrush.domain import CHOOSABLE_VALUES, Value
 from fairbrush.embedding.encoder import Device
 from fairbrush.errors import ConfigError
 
@@ -133,7 +134,11 @@ def validate(
     ] = None,
     value: Annotated[
         Value | None,
-        typer.Option(help="Of the fast answer.  [default: the policy's, blend]", show_default=False),
+        typer.Option(
+            help="Of the fast answer.  [default: the policy's, blend]",
+            show_default=False,
+            metavar=f"<{'|'.join(CHOOSABLE_VALUES)}>",
+        ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images made at a time.")] = 4,
     device: Annotated[Device, typer.Option(help="Where images are made.")] = Device.AUTO,
@@ -172,6 +177,7 @@ def validate(
     from fairbrush.validation.validate import validate as measure
     from fairbrush.validation.weights import parse_lora
 
+    refuse_mix(value)
     arguments, mixed = parted(images or [], inputs or (), image_needed=False)
     _refuse_combinations(
         arguments,
