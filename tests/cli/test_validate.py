@@ -362,7 +362,7 @@ import sys, time
 from dataclasses import replace
 import numpy as np
 from fairbrush.cli.app import run
-from fairbrush.validation import validate
+from fairbrush.validation import order
 
 class Painter:
     def unread(self, prompt):
@@ -379,7 +379,7 @@ def described(*words, **options):
     painter.model_digest = lazy.model_digest
     return replace(lazy, load=lambda: painter)
 
-known, validate.describe_generator = validate.describe_generator, described
+known, order.describe_generator = order.describe_generator, described
 sys.exit(run(sys.argv[1:]))
 """
 

@@ -172,8 +172,9 @@ def validate(
     from fairbrush.validation.adapters import adapter_at
     from fairbrush.validation.generators import Precision
     from fairbrush.validation.kept import to_json
+    from fairbrush.validation.order import Order
     from fairbrush.validation.prompts import Template
-    from fairbrush.validation.validate import Order, keep_study
+    from fairbrush.validation.validate import keep_study
     from fairbrush.validation.validate import validate as measure
     from fairbrush.validation.weights import parse_lora
 

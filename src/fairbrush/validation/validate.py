@@ -1,57 +1,52 @@
 """``fairbrush validate`` in a workspace: from an image and its prompt to a ``Study``.
 
-Enters: settings and an ``Order``. Leaves: a ``Study``, kept in the database. The rules: what the image's own
-file says about its prompt, seed and sampler is used where the order does not say otherwise; only whom
-eligibility lets be credited plays, or whom a LoRA was tuned on; a study that was interrupted goes on from the
-images it made. Of an image mix the inputs' creators play, and a coalition draws from their inputs.
+Enters: settings and an ``Order``. Leaves: a ``Study``, kept in the database. The rules: only whom eligibility
+lets be credited plays, or whom a LoRA was tuned on; a study that was interrupted goes on from the images it
+made. Of an image mix the inputs' creators play, and a coalition draws from their inputs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.eligibility import CREDITED
-from fairbrush.corpus.generation.automatic1111 import is_parameters, parse_parameters
 from fairbrush.corpus.generation.facts import GenerationMetadata
-from fairbrush.corpus.generation.read import read_generation
 from fairbrush.corpus.hints import NameFinder
-from fairbrush.domain import Value
-from fairbrush.embedding.encoder import Device
 from fairbrush.errors import (
     DatabaseBusyError,
-    GenerationUnreadableError,
-    GeneratorError,
     PromptError,
     ValidationError,
-    WeightsNotFoundError,
 )
 from fairbrush.ledger.canonical import canonical_digest
 from fairbrush.lookup import Lookup
-from fairbrush.mixing import InputImage, MixInput
+from fairbrush.mixing import InputImage
 from fairbrush.store import utc_now
-from fairbrush.validation.adapters import Adapter
 from fairbrush.validation.budget import Plan, plan_permutations
 from fairbrush.validation.generators import (
-    HOW_TO_TAKE_INPUTS,
     Generator,
     LazyGenerator,
-    Precision,
-    Sampling,
-    describe_generator,
 )
 from fairbrush.validation.inputs import left_out, made_first, players_of_inputs
 from fairbrush.validation.kept import keep
-from fairbrush.validation.prompts import Content, Template, coalition_prompt, content_of
+from fairbrush.validation.order import (
+    Order,
+    generator_of,
+    metadata_of,
+    negative_prompt_of,
+    prompt_of,
+    sampling_of,
+    seeds_of,
+)
+from fairbrush.validation.prompts import Content, coalition_prompt, content_of
 from fairbrush.validation.regenerate import Progress
-from fairbrush.validation.schedulers import find_scheduler
 from fairbrush.validation.study import (
     Player,
     Question,
@@ -63,7 +58,6 @@ from fairbrush.validation.study import (
     worths_of_fast,
 )
 from fairbrush.validation.views import View, second_view
-from fairbrush.validation.weights import BUNDLED_MODELS, KNOWN_MODELS, Lora
 from fairbrush.workspace import REGENERATIONS, require_workspace
 
 if TYPE_CHECKING:
@@ -72,7 +66,6 @@ if TYPE_CHECKING:
     from fairbrush.domain import Artist
 
 ALGORITHM = "1"  # raise it when the same images would give other figures
-STEPS, GUIDANCE = 25, 7.5  # where neither the order nor the image says
 LONGEST_SHOWN = 60  # characters of a prompt in a message
 LORA_STAYS = (
     "The LoRA is on in every coalition: what it does without its artists' names counts for the model, so"
@@ -82,43 +75,6 @@ CIRCULAR = (
     "Measured by the encoder that answered: agreement may be its own blind spots. Name an independently"
     " trained one with --second-encoder."
 )
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked for; None: as the image's metadata say, else a default.
-
-    ``weights``: a diffusers directory or safetensors checkpoint; ``base``: the checkpoint's base model;
-    ``seeds``: how many; ``size``: width and height; ``budget``: coalitions, None: all. ``inputs``: what the
-    image was mixed from; then it may be None: it is made. ``adapter``: of weights that read text alone.
-    """
-
-    image: Path | None
-    inputs: tuple[MixInput, ...] = ()
-    adapter: Adapter | None = None
-    prompt: str | None = None
-    negative_prompt: str | None = None
-    artists: tuple[str, ...] = ()
-    model: str | None = None
-    weights: Path | None = None
-    base: Path | None = None
-    loras: tuple[Lora, ...] = ()
-    template: Template = field(default_factory=Template)
-    seeds: int = 4
-    first_seed: int | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    sampler: str | None = None
-    size: tuple[int, int] | None = None
-    budget: int | None = None
-    batch: int = 4
-    value: Value | None = None
-    second_encoder: str | None = None
-    device: Device = Device.AUTO
-    precision: Precision | None = None
-    safety_checker: bool = True
-    allow_download: bool = False
-    metadata: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +174,7 @@ def _opened(settings: Settings, order: Order) -> Lookup:
 def _ask(settings: Settings, lookup: Lookup, order: Order, notes: list[str]) -> _Asked:
     mixed = lookup.mixed() if order.inputs else ()
     attribution = _answered(lookup, order.image) if order.image is not None else None
-    said = _said(order, notes)
+    said = metadata_of(order, notes)
     content = _content(order, said, lookup, notes)
     players = _players(lookup, order, attribution, content, mixed, notes)
     generator = generator_of(settings, lookup.model, order)
@@ -227,9 +183,9 @@ def _ask(settings: Settings, lookup: Lookup, order: Order, notes: list[str]) -> 
         players=players,
         content=content.text if generator.reads_text else "",
         template=order.template,
-        negative_prompt=_negative_prompt(order, said, generator),
-        seeds=_seeds(order, said),
-        sampling=_sampling(order, said, generator, notes),
+        negative_prompt=negative_prompt_of(order, said, generator),
+        seeds=seeds_of(order, said),
+        sampling=sampling_of(order, said, generator, notes),
     )
     notes += _about_content(question, content)
     if order.loras:
@@ -313,41 +269,6 @@ def keep_study(settings: Settings, study: Study) -> int:
         ) from busy
 
 
-def generator_of(settings: Settings, model_id: str, order: Order) -> LazyGenerator:
-    """The order's weights, else those fairbrush.toml names for the model, else a model known by name.
-
-    Raises WeightsNotFoundError, GeneratorError.
-    """
-    source: str | Path | None = order.weights or settings.generators.get(model_id)
-    if source is None and model_id in (*KNOWN_MODELS, *BUNDLED_MODELS):
-        source = model_id
-    if source is None:
-        raise WeightsNotFoundError(
-            f"Nothing says where the weights of the model {model_id!r} lie.",
-            next_step=f'Name them: --weights DIR, or write "{model_id}" = "DIR" under [generators] in'
-            " fairbrush.toml.",
-        )
-    generator = describe_generator(
-        source,
-        base=order.base,
-        loras=order.loras,
-        adapter=order.adapter,
-        device=order.device,
-        precision=order.precision,
-        allow_download=order.allow_download,
-        safety_checker=order.safety_checker,
-    )
-    if order.inputs and not generator.reads_images:
-        raise GeneratorError(f"{source} draws from text alone.", next_step=HOW_TO_TAKE_INPUTS)
-    if not order.inputs and not generator.reads_text:
-        raise GeneratorError(
-            f"{source} draws from images, and reads no text.",
-            next_step="Name what the image was mixed from, --inputs a.png:0.6 b.png:0.4; or use a"
-            " text-to-image model.",
-        )
-    return generator
-
-
 def _answered(lookup: Lookup, image: Path) -> Attribution:
     [answer] = lookup.attribute([image])
     if answer.attribution is None:
@@ -357,7 +278,7 @@ def _answered(lookup: Lookup, image: Path) -> Attribution:
 
 def _content(order: Order, said: GenerationMetadata | None, lookup: Lookup, notes: list[str]) -> Content:
     """The prompt without artists; a mix may have none."""
-    prompt = _prompt(order, said)
+    prompt = prompt_of(order, said)
     if order.inputs and not prompt.strip():
         return Content("", ())
     content = content_of(prompt, NameFinder.of(lookup.eligibility.names))
@@ -371,12 +292,6 @@ def _about_content(question: Question, content: Content) -> list[str]:
         return []
     why = "This model reads no text, so the prompt is not used." if content.text else "There is no prompt."
     return [f"{why} The model alone draws what nobody draws, so b_hat is undefined."]
-
-
-def _negative_prompt(order: Order, said: GenerationMetadata | None, generator: LazyGenerator) -> str:
-    """What the file says is for a model that reads text; what was asked for is never left out in silence."""
-    of_file = said.negative_prompt if said is not None and generator.reads_text else None
-    return str(_first(order.negative_prompt, of_file, ""))
 
 
 def _players(
@@ -394,36 +309,6 @@ def _players(
     players = players_of(_who_plays(lookup, order, attribution, content.artist_ids))
     notes += _on_names(lookup, content.artist_ids, players)
     return players
-
-
-def _said(order: Order, notes: list[str]) -> GenerationMetadata | None:
-    """What the image's file says about its generation; a whole block of parameters given as the prompt goes
-    before it."""
-    said = None
-    if order.metadata and order.image is not None:
-        try:
-            said = read_generation(order.image)
-        except GenerationUnreadableError as error:
-            notes.append(f"The image's metadata are not used: {error.message}")
-    if order.prompt is None or not is_parameters(order.prompt):
-        return said
-    pasted = parse_parameters(order.prompt)
-    known = {name: value for name, value in asdict(pasted).items() if value is not None}
-    if pasted.sampler:
-        known["scheduler"] = pasted.scheduler  # what the file says is of its own sampler
-    return replace(said or pasted, **known)
-
-
-def _prompt(order: Order, said: GenerationMetadata | None) -> str:
-    if order.prompt is not None:
-        return parse_parameters(order.prompt).prompt or ""
-    if order.inputs and (said is None or said.prompt is None):
-        return ""
-    if said is None or said.prompt is None:
-        raise PromptError(
-            f"{order.image} does not say with which prompt it was made.", next_step='Give it: --prompt "...".'
-        )
-    return said.prompt
 
 
 def _who_plays(lookup: Lookup, order: Order, attribution: Attribution, named: Sequence[str]) -> list[Artist]:
@@ -464,32 +349,6 @@ def _on_names(lookup: Lookup, named: Sequence[str], players: Sequence[Player]) -
     return notes
 
 
-def _seeds(order: Order, said: GenerationMetadata | None) -> tuple[int, ...]:
-    """The image's own seed first: with it, what a coalition changes is seen on the very same noise."""
-    if order.seeds < 1:
-        raise ValidationError("There must be one seed or more.", next_step="Use --seeds 4.")
-    first = _first(order.first_seed, said and said.seed, 0)
-    return tuple((first + step) % 2**64 for step in range(order.seeds))
-
-
-def _sampling(
-    order: Order, said: GenerationMetadata | None, generator: LazyGenerator, notes: list[str]
-) -> Sampling:
-    sampler = order.sampler
-    if sampler is None and said is not None and said.sampler is not None:
-        found = find_scheduler(said.sampler, said.scheduler)
-        notes += [found.note] if found.note else []
-        sampler = found.choice.name if found.choice else None
-    width, height = _first(order.size, said and said.size, (generator.side, generator.side))
-    return Sampling(
-        steps=_first(order.steps, said and said.steps, STEPS),
-        guidance=_first(order.guidance, said and said.guidance, GUIDANCE),
-        scheduler=sampler,
-        width=width,
-        height=height,
-    )
-
-
 def _read_to_the_end(generator: LazyGenerator, question: Question) -> LazyGenerator:
     """The same, refused where the text encoder does not read the prompts to their end."""
 
@@ -512,8 +371,3 @@ def _rng(question: Question, images: Sequence[str]) -> np.random.Generator:
     creators = [player.creator_id for player in question.players]
     asked = canonical_digest([creators, list(question.seeds), *images])
     return np.random.default_rng(int(asked[:16], 16))
-
-
-def _first(*values: Any) -> Any:
-    """The first that is not None."""
-    return next(value for value in values if value is not None)
