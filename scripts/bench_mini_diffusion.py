@@ -36,7 +36,7 @@ from build_gallery_index import IDS, OUT, open_session
 from fairbrush.accuracy.figure import styled
 from fairbrush.embedding.encoder import Device
 from fairbrush.index.search import open_index
-from fairbrush.validation.generators import Generator, Request, Sampling, load_generator
+from fairbrush.validation.generators import Generator, Request, Sampling, describe_generator
 
 BATCH = 32
 PERMUTATIONS = 10_000
@@ -192,7 +192,7 @@ def main() -> None:
     if args.curve:
         facts = json.loads((args.model / "training.json").read_text(encoding="utf-8"))
         args.curve.write_text(curve(facts), encoding="utf-8")
-    generator = load_generator(args.model, device=Device.CPU)
+    generator = describe_generator(args.model, device=Device.CPU).load()
     titles = panel_titles(args.titles)
     artists = sorted(json.loads((OUT / IDS).read_text(encoding="utf-8")))
     sampling = Sampling(

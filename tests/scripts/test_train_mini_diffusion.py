@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from validation.tiny import load_generator
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -16,7 +17,7 @@ import retrain_truth  # noqa: E402
 import train_mini_diffusion as training  # noqa: E402
 from fairbrush.embedding.encoder import Device  # noqa: E402
 from fairbrush.embedding.torchvision_ops import make_torchvision_importable  # noqa: E402
-from fairbrush.validation.generators import Request, Sampling, load_generator  # noqa: E402
+from fairbrush.validation.generators import Request, Sampling  # noqa: E402
 
 QUICK = training.Recipe(autoencoder_steps=2, base_steps=2, artist_steps=2, autoencoder_batch=4, batch=4)
 

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from validation.tiny import build_variation, write_adapter, write_image_encoder
+from validation.tiny import build_variation, load_generator, write_adapter, write_image_encoder
 
-from fairbrush.validation.generators import Generator, load_generator
+from fairbrush.validation.generators import Generator
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 from running import GALLERY
+from validation.tiny import load_generator
 
 from fairbrush.embedding.encoder import Device
-from fairbrush.validation.generators import Request, Sampling, load_generator
+from fairbrush.validation.generators import Request, Sampling
 from fairbrush.validation.weights import BUNDLED_MODELS
 
 FOLDER = BUNDLED_MODELS["mini-diffusion"]

@@ -18,6 +18,7 @@ from validation.tiny import (
     build_variation,
     build_xl,
     change_tensors,
+    load_generator,
     write_adapter,
     write_image_encoder,
 )
@@ -31,7 +32,6 @@ from fairbrush.validation.generators import (
     Request,
     Sampling,
     describe_generator,
-    load_generator,
 )
 from fairbrush.validation.weights import find_files
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from validation.tiny import build, build_xl, change_tensors, digest_of, flag_everything
+from validation.tiny import build, build_xl, change_tensors, digest_of, flag_everything, load_generator
 
 import fairbrush.validation.loading
 from fairbrush.embedding.encoder import Device
@@ -24,7 +24,6 @@ from fairbrush.validation.generators import (
     Request,
     Sampling,
     describe_generator,
-    load_generator,
 )
 from fairbrush.validation.weights import Lora
 

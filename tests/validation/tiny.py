@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairbrush.embedding.torchvision_ops import make_torchvision_importable
+from fairbrush.validation.generators import Generator, describe_generator
 from fairbrush.validation.weights import find_files, model_digest
 
 SIDE = 64
@@ -414,3 +415,7 @@ def _autoencoder_name(name: str) -> str:
 
 def digest_of(source: Any, loras: Any = (), *, base: Path | None = None) -> str:
     return model_digest(find_files(source, base=base, safety_checker=False), loras)
+
+
+def load_generator(*words: Any, **options: Any) -> Generator:
+    return describe_generator(*words, **options).load()

@@ -1,4 +1,4 @@
-"""Models that make images, behind one door, ``load_generator``.
+"""Models that make images, behind one door, ``describe_generator``.
 
 Enters: a diffusers directory, a single-file checkpoint or ``sd-1.5``, and requests. Leaves: uint8 images. The
 one rule: an image is one the model made, finite and not replaced, or the request fails by name.
@@ -150,10 +150,14 @@ def describe_generator(
     allow_download: bool = False,
     safety_checker: bool = True,
 ) -> LazyGenerator:
-    """Find, check and hash a model's files. Raises WeightsNotFoundError, GeneratorError.
+    """The one door to generators: find, check and hash a model's files; ``load`` of what it gives loads them.
 
-    ``precision`` None: float16 on CUDA, float32 elsewhere. ``device`` auto asks torch only where this machine
-    may have an accelerator.
+    ``source``: a diffusers directory of any text-to-image or image-variation pipeline; a ``.safetensors``
+    checkpoint, with ``base`` a diffusers directory of the model it was tuned from; or a name,
+    ``sd-1.5`` or ``mini-diffusion``. ``adapter``: an IP-Adapter, with which a text-to-image model takes input
+    images too. ``precision`` None: float16 on CUDA, float32 elsewhere. ``device`` auto asks torch only where
+    this machine may have an accelerator.
+    Raises WeightsNotFoundError, GeneratorError; ``load`` of what it gives also DeviceUnavailableError.
     """
     files = find_files(source, base=base, allow_download=allow_download, safety_checker=safety_checker)
     is_variation = files.class_name == IMAGE_VARIATION
@@ -172,36 +176,6 @@ def describe_generator(
         reads_text=not is_variation,
         reads_images=is_variation or adapter is not None,
     )
-
-
-def load_generator(
-    source: str | Path,
-    *,
-    base: Path | None = None,
-    loras: Sequence[Lora] = (),
-    adapter: Adapter | None = None,
-    device: Device = Device.AUTO,
-    precision: Precision | None = None,
-    allow_download: bool = False,
-    safety_checker: bool = True,
-) -> Generator:
-    """The one door to generators.
-
-    ``source``: a diffusers directory of any text-to-image pipeline, or of image variation; a
-    ``.safetensors`` checkpoint, with ``base`` a diffusers directory of the model it was tuned from; or
-    ``sd-1.5``. ``adapter``: an IP-Adapter, with which a text-to-image model takes input images too.
-    Raises WeightsNotFoundError, DeviceUnavailableError, GeneratorError.
-    """
-    return describe_generator(
-        source,
-        base=base,
-        loras=loras,
-        adapter=adapter,
-        device=device,
-        precision=precision,
-        allow_download=allow_download,
-        safety_checker=safety_checker,
-    ).load()
 
 
 class DiffusersGenerator:
