@@ -93,6 +93,10 @@ def run(arguments: list[str]) -> int:
         )
     except (KeyboardInterrupt, typer.Abort):
         code = ExitCode.INTERRUPTED
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":  # what DuckDB makes of Ctrl-C in the middle of a query
+            raise
+        code = ExitCode.INTERRUPTED
     # typer turns Ctrl-C into this code by itself
     return _complain(code, "Interrupted.") if code == ExitCode.INTERRUPTED else code
 
