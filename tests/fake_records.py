@@ -10,7 +10,7 @@ import fairbrush
 from fairbrush.ledger.records import Record
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-SCHEMA = Path(fairbrush.__file__).parent / "schema" / "002_records.sql"
+SCHEMAS = Path(fairbrush.__file__).parent / "schema"
 
 
 def digest(name: object) -> str:
@@ -59,7 +59,8 @@ def record(name: object, *, artists: tuple[str, ...] = ("ada", "bo"), model_e12:
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute(SCHEMA.read_text(encoding="utf-8"))
+    for file in sorted(SCHEMAS.glob("*.sql")):
+        connection.execute(file.read_text(encoding="utf-8"))
 
 
 def open_database(file: Path) -> duckdb.DuckDBPyConnection:

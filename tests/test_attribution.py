@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairbrush.attribution import EncoderFacts, ImageFacts, _candidates, attribute_vector
+from fairbrush.chain.canonical import parse_canonical
 from fairbrush.cli.explanation import why_lines
 from fairbrush.documents import recompute, to_json, to_record
 from fairbrush.domain import CHOOSABLE_VALUES, Artist, Consent, Evidence, Hint, HintSource, Hit, Value
 from fairbrush.errors import AttributionError, GameError, PolicyError
 from fairbrush.explaining import Verdict, Why, explain, why
 from fairbrush.game.shares import E12
-from fairbrush.ledger.canonical import parse_canonical
 from fairbrush.ledger.policy import Policy
 from fairbrush.ledger.records import drain, write_pending
 from fairbrush.mixing import InputImage

@@ -13,6 +13,7 @@ from running import GALLERY
 from workspaces import Gallery, command
 
 from fairbrush.attribution import Attribution, EncoderFacts, ImageFacts, attribute_vector
+from fairbrush.chain.canonical import canonical_json, parse_canonical
 from fairbrush.config import Settings, load_settings
 from fairbrush.documents import recompute, to_record
 from fairbrush.domain import Value
@@ -20,7 +21,6 @@ from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.embedding.facets import FACETS
 from fairbrush.embedding.session import EmbeddingSession
 from fairbrush.errors import AttributionError
-from fairbrush.ledger.canonical import canonical_json, parse_canonical
 from fairbrush.lookup import Lookup
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fairbrush.chain.canonical import canonical_digest, decimal_text
 from fairbrush.domain import Artist, Evidence, Hint, Hit, Value
 from fairbrush.embedding.facets import FACETS
 from fairbrush.errors import AttributionError
 from fairbrush.game.shares import Certificate
-from fairbrush.ledger.canonical import canonical_digest, decimal_text
 from fairbrush.ledger.policy import Policy
 from fairbrush.mixing import InputImage
 from fairbrush.playing import (

@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from fairbrush.attribution import ALGORITHM, ArtistShare, Attribution, by_share
+from fairbrush.chain.canonical import decimal_text
 from fairbrush.domain import Value
 from fairbrush.errors import AttributionError
 from fairbrush.game.shares import Certificate, Split
-from fairbrush.ledger.canonical import decimal_text
 from fairbrush.ledger.policy import Policy
 from fairbrush.ledger.records import Record
 from fairbrush.playing import from_text, hit_text, play, to_text

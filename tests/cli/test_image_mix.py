@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from workspaces import Gallery, answer, command, pending, rows
 
+from fairbrush.chain.canonical import parse_canonical
 from fairbrush.documents import recompute
-from fairbrush.ledger.canonical import parse_canonical
 
 
 @pytest.fixture

@@ -9,11 +9,9 @@ import duckdb
 import pytest
 from fake_records import create_tables, digest, record
 
-import fairbrush
 from fairbrush.ledger.records import drain, write_pending
 from fairbrush.reports.catalogue import install_views, read_views
 
-SCHEMA = Path(fairbrush.__file__).parent / "schema"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "schema.md"
 
 
@@ -21,11 +19,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "schema.md"
 def database(tmp_path):
     """Three look-ups of Ada and Bo; Bo has been erased, so only the id is left."""
     with duckdb.connect() as connection:
-        # the columns of 001_registry.sql that the views read
-        connection.execute("CREATE TABLE IF NOT EXISTS artist (artist_id VARCHAR, name VARCHAR)")
         create_tables(connection)
-        for migration in ("004_distinctiveness.sql", "005_validation.sql"):
-            connection.execute((SCHEMA / migration).read_text(encoding="utf-8"))
         connection.execute(
             """INSERT INTO artist_distinctiveness VALUES
             ($1, 'ada', 'hard to tell apart', 10, 0.5, -0.25, 'bo', 1.0, 5, 10),
@@ -41,7 +35,10 @@ def database(tmp_path):
              NULL, NULL, 0.125, 1.0, TIMESTAMP '2026-01-01', '{}', 'x')""",
             [digest("v0002")],
         )
-        connection.execute("INSERT INTO artist VALUES ('ada', 'Ada'), ('bo', NULL)")
+        connection.execute(
+            "INSERT INTO artist VALUES ('ada', 'Ada', 'c', TIMESTAMP '2026-01-01'),"
+            " ('bo', NULL, 'c', TIMESTAMP '2026-01-01')"
+        )
         connection.execute(
             "INSERT INTO index_version VALUES (?, 'v0001', NULL, 'mini', 'space', 3, 40, 0.2, ?)",
             [digest("v0001"), datetime(2026, 1, 1)],

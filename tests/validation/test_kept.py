@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from workspaces import Gallery
 
+from fairbrush.chain.canonical import canonical_digest, canonical_json
 from fairbrush.config import load_settings
 from fairbrush.domain import Artist, Consent
 from fairbrush.errors import ValidationError
-from fairbrush.ledger.canonical import canonical_digest, canonical_json
 from fairbrush.lookup import Lookup
 from fairbrush.store import Store
 from fairbrush.validation.budget import plan_permutations

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from fairbrush.corpus.changes import insert_rows, next_sequence, registry_change
+from fairbrush.chain.commitment import committed
+from fairbrush.chain.log import insert_chained
+from fairbrush.chain.tables import CONSENT_EVENTS
+from fairbrush.corpus.changes import registry_change
 from fairbrush.corpus.eligibility import UpcomingConsent
 from fairbrush.domain import Consent
 from fairbrush.errors import RegistryError
-from fairbrush.store import Store, as_utc, utc_now
+from fairbrush.store import Store, as_utc, next_sequence, utc_now
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,15 +65,22 @@ def set_consent(
 
 def record_consents(connection: duckdb.DuckDBPyConnection, events: Sequence[ConsentEvent]) -> None:
     """Append events inside the caller's transaction."""
+    if not events:
+        return
     first = next_sequence(connection, "consent_event")
-    insert_rows(
-        connection,
-        "consent_event",
-        [
-            (first + i, e.artist_id, str(e.consent), e.effective_at, e.recorded_at, e.source, e.reason)
-            for i, e in enumerate(events)
-        ],
-    )
+    rows = [
+        (
+            first + place,
+            event.artist_id,
+            str(event.consent),
+            event.effective_at,
+            event.recorded_at,
+            event.source,
+            *committed(event.reason).columns,
+        )
+        for place, event in enumerate(events)
+    ]
+    insert_chained(connection, CONSENT_EVENTS, rows, now=max(event.recorded_at for event in events))
 
 
 def effective_consents(connection: duckdb.DuckDBPyConnection, *, now: datetime) -> dict[str, Consent]:

@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fairbrush.corpus.changes import insert_rows, next_sequence, registry_change
+from fairbrush.chain.commitment import committed
+from fairbrush.chain.log import insert_chained
+from fairbrush.chain.tables import REDACTIONS
+from fairbrush.corpus.changes import registry_change
 from fairbrush.corpus.consent import ConsentEvent, record_consents
 from fairbrush.corpus.registry import find_artist
 from fairbrush.domain import Consent
 from fairbrush.errors import RegistryError
-from fairbrush.store import Store, as_utc, utc_now
+from fairbrush.store import Store, as_utc, insert_rows, next_sequence, utc_now
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,14 @@ def erase_artist(
             "DELETE FROM membership WHERE artist_id = ?",
             "DELETE FROM artist_distinctiveness WHERE artist_id = ?",
             "UPDATE artist_distinctiveness SET nearest_artist_id = NULL WHERE nearest_artist_id = ?",
-            "UPDATE consent_event SET reason = NULL WHERE artist_id = ?",
+            "UPDATE consent_event SET reason = NULL, reason_salt = NULL WHERE artist_id = ?",
             "UPDATE artist SET name = NULL WHERE artist_id = ?",
         ):
             connection.execute(statement, [artist.artist_id])
         _forget_people(store, artist.creator_id, (artist.name, *entry.aliases))
         sequence = next_sequence(connection, "redaction_event")
-        insert_rows(connection, "redaction_event", [(sequence, artist.artist_id, moment, len(works), reason)])
+        event = (sequence, artist.artist_id, moment, len(works), *committed(reason).columns)
+        insert_chained(connection, REDACTIONS, [event], now=moment)
         # an artist without works is listed too: its index rows may be older than its last work's removal
         insert_rows(connection, "redaction_pending", [(artist.artist_id, sha256) for sha256 in works or [""]])
     # no old page in the write-ahead file either

@@ -68,7 +68,7 @@ def add_model(
         base_id = None if base is None else find_model(store, base).model_id
         model = Model(kept, base_id, None if developer is None else checked_name(developer))
         connection.execute(
-            "INSERT INTO model VALUES (?, ?, ?, ?)",
+            "INSERT INTO model (model_id, base_model_id, developer, added) VALUES (?, ?, ?, ?)",
             [model.model_id, model.base_model_id, model.developer, as_utc(now) if now else utc_now()],
         )
     return model

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fairbrush.corpus.changes import insert_rows, registry_change
+from fairbrush.corpus.changes import registry_change
 from fairbrush.corpus.consent import ConsentEvent, effective_consents, record_consents
 from fairbrush.corpus.names import checked_name, name_key, pick, random_id
 from fairbrush.corpus.people import IdSource, add_creator, find_creator
 from fairbrush.corpus.works import AddedWorks, PreparedWork, record_works
 from fairbrush.domain import Artist, Consent, Work
 from fairbrush.errors import RegistryError
-from fairbrush.store import Store, as_utc, utc_now
+from fairbrush.store import Store, as_utc, insert_rows, utc_now
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from fairbrush.corpus.changes import insert_rows, registry_change
+from fairbrush.corpus.changes import registry_change
 from fairbrush.corpus.consent import ConsentEvent, record_consents
 from fairbrush.corpus.images import Refusal
 from fairbrush.corpus.membership import Membership, list_models, record_memberships, rosters
@@ -24,7 +24,7 @@ from fairbrush.corpus.roster_file import Roster, RosterRow, RowOutcome, RowStatu
 from fairbrush.corpus.works import DuplicateWork, PreparedWorks, record_works
 from fairbrush.domain import Consent, Trained, Work
 from fairbrush.errors import RegistryError
-from fairbrush.store import Store, as_utc, utc_now
+from fairbrush.store import Store, as_utc, insert_rows, utc_now
 
 SOURCE = "import"
 

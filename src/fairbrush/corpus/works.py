@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairbrush.corpus.changes import insert_rows
 from fairbrush.corpus.images import (
     DecodedImage,
     ImageLimits,
@@ -28,7 +27,7 @@ from fairbrush.corpus.reader import ImageReader
 from fairbrush.domain import Work
 from fairbrush.durable import write_durably
 from fairbrush.errors import ImageRefusedError, WorkspaceError
-from fairbrush.store import Store
+from fairbrush.store import Store, insert_rows
 from fairbrush.workspace import COPIES, THUMBNAILS
 
 if TYPE_CHECKING:

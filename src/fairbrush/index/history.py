@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fairbrush.corpus.changes import insert_rows
+from fairbrush.chain.log import insert_chained
+from fairbrush.chain.tables import INDEX_VERSIONS
 from fairbrush.index.distinctiveness import Distinctiveness, Homecoming, Share, Verdict, distinctiveness
-from fairbrush.store import utc_now
+from fairbrush.store import insert_rows, utc_now
 
 if TYPE_CHECKING:
     from fairbrush.index.search import StyleIndex
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 def record_versions(store: Store, versions: Iterable[IndexVersion]) -> None:
     """Insert what is not known yet: new versions, and older ones that an erasure rewrote."""
+    now = utc_now()
     with store.transaction() as connection:
         known = {
             digest for (digest,) in connection.execute("SELECT manifest_digest FROM index_version").fetchall()
@@ -35,12 +37,12 @@ def record_versions(store: Store, versions: Iterable[IndexVersion]) -> None:
                 version.artists,
                 version.works,
                 version.delta,
-                utc_now(),
+                now,
             )
             for version in versions
             if version.manifest_digest not in known
         ]
-        insert_rows(connection, "index_version", rows)
+        insert_chained(connection, INDEX_VERSIONS, rows, now=now)
 
 
 def record_distinctiveness(store: Store, index: StyleIndex, homes: Iterable[Homecoming]) -> None:

@@ -17,9 +17,9 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
+from fairbrush.chain.canonical import canonical_digest
 from fairbrush.domain import CHOOSABLE_VALUES
 from fairbrush.errors import PolicyError
-from fairbrush.ledger.canonical import canonical_digest
 
 _DIGITS = 12  # a share has 12 decimals, so more in a policy could not be paid
 

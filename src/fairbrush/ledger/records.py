@@ -22,9 +22,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairbrush.chain.canonical import canonical_digest, canonical_json, parse_canonical
+from fairbrush.chain.log import Leaf, append_leaves
+from fairbrush.chain.tables import ATTRIBUTIONS
 from fairbrush.durable import flush_folder, write_durably
 from fairbrush.errors import RecordError
-from fairbrush.ledger.canonical import canonical_digest, canonical_json, parse_canonical
+from fairbrush.store import utc_now
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -354,6 +357,8 @@ def _insert(connection: DuckDBPyConnection, rows: Sequence[_Row]) -> DrainReport
             appender.append_rows(
                 (r.attribution_id, *r.attribution, r.recorded_at, r.body, r.digest, r.about) for r in new
             )
+        leaves = [Leaf(ATTRIBUTIONS.kind, row.attribution_id, row.digest) for row in new]
+        append_leaves(connection, leaves, now=utc_now())
     if any(row.shares for row in new):
         with connection.appender("attribution_share") as appender:
             appender.append_rows(share for row in new for share in row.shares)

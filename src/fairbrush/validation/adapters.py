@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairbrush.chain.canonical import canonical_digest, decimal_text
 from fairbrush.errors import GeneratorError, WeightsNotFoundError
-from fairbrush.ledger.canonical import canonical_digest, decimal_text
 from fairbrush.validation.weights import (
     PICKLES,
     Component,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fairbrush.corpus.changes import insert_rows
+from fairbrush.chain.canonical import canonical_digest, canonical_json, decimal_text
 from fairbrush.errors import ValidationError
-from fairbrush.ledger.canonical import canonical_digest, canonical_json, decimal_text
+from fairbrush.store import insert_rows
 from fairbrush.validation.budget import Plan, measured_split
 from fairbrush.validation.measured import Agreement, ContentPart, Measurement, Split, compare, content_part
 

@@ -22,9 +22,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairbrush.chain.canonical import canonical_digest, decimal_text
 from fairbrush.durable import flush_folder, write_durably
 from fairbrush.errors import GeneratorError, ImagesRefusedError, RegenerationError
-from fairbrush.ledger.canonical import canonical_digest, decimal_text
 from fairbrush.validation.generators import Generator, LazyGenerator, Request, Sampling
 from fairbrush.validation.loading import is_out_of_memory
 from fairbrush.validation.schedulers import find_scheduler

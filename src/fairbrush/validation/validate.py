@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fairbrush.chain.canonical import canonical_digest
 from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.eligibility import CREDITED
 from fairbrush.corpus.generation.facts import GenerationMetadata
@@ -25,7 +26,6 @@ from fairbrush.errors import (
     PromptError,
     ValidationError,
 )
-from fairbrush.ledger.canonical import canonical_digest
 from fairbrush.lookup import Lookup
 from fairbrush.mixing import InputImage
 from fairbrush.store import utc_now

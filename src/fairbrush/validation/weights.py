@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fairbrush.chain.canonical import canonical_digest, decimal_text
 from fairbrush.config import home_expanded
 from fairbrush.embedding.hub import set_hub
 from fairbrush.errors import GeneratorError, WeightsNotFoundError
-from fairbrush.ledger.canonical import canonical_digest, decimal_text
 
 KNOWN_MODELS = {"sd-1.5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
 BUNDLED_MODELS = {"mini-diffusion": Path(__file__).parents[1] / "data" / "mini_diffusion"}

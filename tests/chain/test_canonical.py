@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairbrush.chain.canonical import canonical_digest, canonical_json, decimal_text, parse_canonical
 from fairbrush.errors import RecordError
-from fairbrush.ledger.canonical import canonical_digest, canonical_json, decimal_text, parse_canonical
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 CONTENT = st.recursive(
