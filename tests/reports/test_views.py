@@ -12,6 +12,9 @@ from fake_records import create_tables, digest, record
 from fairbrush.ledger.records import drain, write_pending
 from fairbrush.reports.catalogue import install_views, read_views
 
+# said where the commands are; what is recorded of the rest is in docs/schema.md
+REGISTRY = ("artist", "artist_alias", "creator", "payee", "work", "consent_event", "redaction_event")
+REGISTRY += ("redaction_pending", "registry_state", "membership", "model", "schema_migration")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "schema.md"
 
 
@@ -87,11 +90,11 @@ def test_every_view_says_what_it_shows_in_the_document(view):
 def test_every_table_and_column_of_records_is_documented(database):
     document = DOCUMENT.read_text(encoding="utf-8")
     columns = database.execute(
-        "SELECT table_name, column_name FROM information_schema.columns"
-        " WHERE table_name LIKE 'attribution%' OR table_name IN ('index_version', 'artist_distinctiveness')"
-        " OR table_name IN ('validation', 'validation_share')"
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE table_name IN"
+        " (SELECT table_name FROM duckdb_tables()) AND NOT list_contains(?::TEXT[], table_name)",
+        [list(REGISTRY)],
     ).fetchall()
-    assert len(columns) > 30
+    assert len(columns) > 150
     for table, column in columns:
         section = document.partition(f"## `{table}`")[2].partition("\n## ")[0]
         assert f"`{column}`" in section, f"{table}.{column}"
