@@ -20,6 +20,7 @@ from typing import Any
 from fairbrush.chain.canonical import canonical_digest
 from fairbrush.domain import CHOOSABLE_VALUES
 from fairbrush.errors import PolicyError
+from fairbrush.ledger.terms import TERM_NAMES
 
 _DIGITS = 12  # a share has 12 decimals, so more in a policy could not be paid
 
@@ -72,14 +73,17 @@ class Policy:
 def read_policy(table: Mapping[str, Any]) -> Policy:
     """The policy of fairbrush.toml's ``[policy]``, missing names at their defaults. Raises PolicyError.
 
-    >>> read_policy({"b": 0.25}).content
+    The payment terms share the table: their names are known here, their values are read by ``read_terms``.
+
+    >>> read_policy({"b": 0.25, "platform_fee": 0.1}).content
     Fraction(1, 4)
     """
-    known = [field.name for field in fields(Policy)]
+    own = [field.name for field in fields(Policy)]
+    known = [*own, *TERM_NAMES]
     unknown = sorted(set(table) - set(known))
     if unknown:
         raise PolicyError(f"[policy] {unknown[0]} is not known.", next_step=f"Known: {', '.join(known)}.")
-    return Policy(**table)
+    return Policy(**{name: table[name] for name in own if name in table})
 
 
 def _plain_decimal(name: str, value: Any) -> str:
