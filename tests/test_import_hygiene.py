@@ -9,6 +9,7 @@ from workspaces import Gallery, pending
 HEAVY = {
     *("torch", "torchvision", "open_clip", "timm", "transformers", "diffusers", "ray", "onnxruntime", "onnx"),
     *("faiss", "duckdb", "lmdb", "matplotlib", "altair", "vl_convert", "pandas", "rich", "scipy"),
+    *("iso4217", "cryptography", "schwifty", "sepaxml"),
 }
 
 IMPORT_EVERYTHING = f"""
@@ -81,9 +82,11 @@ def test_a_cached_look_up_loads_no_encoder(fairbrush: Fairbrush, cache: Path, ar
     assert set(second.stderr.split()) & (HEAVY | {"PIL"}) == {"lmdb"}
 
 
-def test_a_cached_attribution_is_recorded_without_encoder_or_database(
+def test_a_cached_attribution_is_recorded_without_encoder_database_or_currencies(
     fairbrush: Fairbrush, gallery: Gallery, workspace: Path
 ) -> None:
+    with (workspace / "fairbrush.toml").open("a") as file:
+        file.write('[policy]\nplatform_fee = 0.1\nminimum_payout = { EUR = "10.00" }\n')
     arguments = ("--workspace", workspace, "attribute", gallery.credited, "--json")
     ran = fairbrush(*arguments, program=("-c", REPORT))
     assert ran.json["attributions"][0]["encoder"]["device"] is None

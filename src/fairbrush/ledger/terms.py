@@ -16,7 +16,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from fairbrush.errors import PolicyError
+from fairbrush.errors import MoneyError, PolicyError
 from fairbrush.ledger.currency import parse_amount
 
 _DECIMALS = 6
@@ -52,7 +52,8 @@ class Terms:
     unattributed. ``membership_unknown``: the weight, under ``membership = "weight"``, of an artist of whom
     it is not known whether the model was trained on them. ``fine_tune_weight``: of a fine-tuned model's
     part, what its own developer gets, the rest is the base's; ``fine_tune_weights``: by model.
-    ``minimum_payout``: minor units by currency. ``index``: a version's label; None pins the current one.
+    ``minimum_payout``: minor units by currency, 0 where none is named. ``index``: a version's label; None
+    pins the current one. ``calibration``: None, as long as there are none.
 
     >>> Terms(platform_fee=Fraction(1, 10)).platform_fee
     Fraction(1, 10)
@@ -93,6 +94,11 @@ def read_terms(table: Mapping[str, Any]) -> Terms:
             read[name] = _minimum_payout(value)
         elif name == "fine_tune_weights":
             read[name] = _fine_tune_weights(value)
+        elif name == "calibration":
+            raise PolicyError(
+                f"[policy] calibration = {value!r}: no calibration can be read yet.",
+                next_step="Remove the line: shares are paid as they were measured.",
+            )
         else:
             read[name] = _label(name, value)
     return Terms(**read)
@@ -137,7 +143,22 @@ def _minimum_payout(value: Any) -> dict[str, int]:
             "[policy] minimum_payout must be a table of currencies.",
             next_step='Write [policy.minimum_payout], and below it EUR = "10.00".',
         )
-    return {currency: parse_amount(str(amount), currency) for currency, amount in sorted(value.items())}
+    return {currency: _least_amount(amount, currency) for currency, amount in sorted(value.items())}
+
+
+def _least_amount(amount: Any, currency: str) -> int:
+    try:
+        minor = parse_amount(str(amount), currency)
+    except MoneyError as error:
+        raise PolicyError(
+            f"[policy] minimum_payout.{currency}: {error.message}", next_step=error.next_step
+        ) from error
+    if minor < 0:
+        raise PolicyError(
+            f"[policy] minimum_payout.{currency} cannot be less than 0, as {amount} is.",
+            next_step="Write 0 to pay out any amount.",
+        )
+    return minor
 
 
 def _fine_tune_weights(value: Any) -> dict[str, Fraction]:
@@ -152,7 +173,7 @@ def _fine_tune_weights(value: Any) -> dict[str, Fraction]:
     }
 
 
-def _label(name: str, value: Any) -> str | None:
+def _label(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise PolicyError(f"[policy] {name} must be text, not {value!r}.", next_step=f'Write {name} = "...".')
     return value.strip()
