@@ -141,7 +141,9 @@ def test_creators_payees_and_models(folder: Path) -> None:
         ["creator", "assign", "Ann", "Studio"],
         ["payee", "assign", "Studio", "Estate"],
         ["creator", "rename", "Studio", "Atelier"],
-        ["model", "add", "tune", "--base", "sd-1.5", "--developer", "Lab"],
+        ["model", "add", "tune", "--base", "sd-1.5", "--developer", "Lab", "--payee", "Estate"],
+        ["payee", "add", "Fund"],
+        ["model", "assign", "sd-1.5", "Fund"],
         ["model", "roster", "sd-1.5", "Ann", "--trained", "no", "--source", "their list"],
     ):
         done = fairbrush(folder, *words)
@@ -150,7 +152,8 @@ def test_creators_payees_and_models(folder: Path) -> None:
     assert (ann["creator"], ann["payee"]) == ("Atelier", "Estate")
     (member,) = answer(folder, "model", "roster", "tune")["artists"]
     assert (member["artist"], member["trained"], member["from"]) == ("Ann", "no", "sd-1.5")
-    assert [m["model"] for m in answer(folder, "model", "list")["models"]] == ["sd-1.5", "tune"]
+    models = answer(folder, "model", "list")["models"]
+    assert [(m["model"], m["payee"]) for m in models] == [("sd-1.5", "Fund"), ("tune", "Estate")]
     assert read_eligibility(folder).eligible("tune") == []
 
 

@@ -21,12 +21,15 @@ from fairbrush.corpus.images import ImageLimits
 from fairbrush.corpus.membership import (
     Membership,
     add_model,
+    assign_model,
+    find_model,
     list_models,
     record_memberships,
     roster,
 )
 from fairbrush.corpus.people import (
     add_creator,
+    add_payee,
     assign_artist,
     assign_creator,
     find_creator,
@@ -346,6 +349,28 @@ def test_fine_tune_inherits_the_roster_and_overrides_it(store: Store) -> None:
         "tune": frozenset(),
         "tune-2": frozenset({ids[2]}),
     }
+
+
+def test_a_model_has_the_payee_it_was_given_last(store: Store) -> None:
+    estate, lab = (add_payee(store, name) for name in ("Estate", "Lab"))
+    assert add_model(store, "tune", base=MODEL, payee="estate").payee_id == estate.payee_id
+    assert {model.model_id: model.payee_id for model in list_models(store)} == {
+        MODEL: None,
+        "tune": estate.payee_id,
+    }
+    assign_model(store, "tune", lab.payee_id)
+    assert find_model(store, "tune").payee_id == lab.payee_id
+    with pytest.raises(RegistryError, match="No payee"):
+        add_model(store, "tune-2", payee="nobody")
+    assert len(list_models(store)) == 2
+
+
+def test_erasing_an_artist_leaves_the_name_of_a_payee_that_a_model_pays(store: Store) -> None:
+    ann = add_artist(store, "Ann")[0]
+    developer = add_payee(store, "Ann", allow_same_name=True)
+    add_model(store, "tune", payee=developer.payee_id)
+    erase_artist(store, ann.artist_id)
+    assert [entry.payee.name for entry in list_payees(store)] == ["", "Ann"]
 
 
 def test_default_model_is_there_and_others_are_added_once(store: Store) -> None:

@@ -61,6 +61,7 @@ def erase_artist(
             "DELETE FROM work WHERE artist_id = ?",
             "DELETE FROM artist_alias WHERE artist_id = ?",
             "DELETE FROM membership WHERE artist_id = ?",
+            "DELETE FROM fidelity WHERE artist_id = ?",
             "DELETE FROM artist_distinctiveness WHERE artist_id = ?",
             "UPDATE artist_distinctiveness SET nearest_artist_id = NULL WHERE nearest_artist_id = ?",
             "UPDATE consent_event SET reason = NULL, reason_salt = NULL WHERE artist_id = ?",
@@ -122,6 +123,7 @@ def _forget_people(store: Store, creator_id: str, names: Sequence[str]) -> None:
         """
         UPDATE payee SET name = NULL WHERE list_contains($1::VARCHAR[], name)
             AND payee_id NOT IN (SELECT payee_id FROM creator WHERE name IS NOT NULL)
+            AND payee_id NOT IN (SELECT payee_id FROM model WHERE payee_id IS NOT NULL)
         """,
         [[*names, *(name for (name,) in row if name)]],
     )

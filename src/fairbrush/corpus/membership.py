@@ -12,6 +12,7 @@ from datetime import datetime
 
 from fairbrush.corpus.changes import registry_change
 from fairbrush.corpus.names import checked_name, pick
+from fairbrush.corpus.people import find_payee
 from fairbrush.domain import Trained
 from fairbrush.errors import RegistryError
 from fairbrush.store import Store, as_utc, utc_now
@@ -21,11 +22,13 @@ DEFAULT_MODEL = "sd-1.5"
 
 @dataclass(frozen=True)
 class Model:
-    """A generating model; ``base_model_id`` is what it was fine-tuned from."""
+    """A generating model; ``base_model_id`` is what it was fine-tuned from. ``payee_id``: who is paid for
+    its developer; None: its money is held until somebody is."""
 
     model_id: str
     base_model_id: str | None = None
     developer: str | None = None
+    payee_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Membership:
 
 def list_models(store: Store) -> list[Model]:
     rows = store.connection.execute(
-        "SELECT model_id, base_model_id, developer FROM model ORDER BY added, model_id"
+        "SELECT model_id, base_model_id, developer, payee_id FROM model ORDER BY added, model_id"
     ).fetchall()
     return [Model(*row) for row in rows]
 
@@ -58,20 +61,30 @@ def add_model(
     *,
     base: str | None = None,
     developer: str | None = None,
+    payee: str | None = None,
     now: datetime | None = None,
 ) -> Model:
-    """Register a model, a fine-tune of ``base`` where given. Raises RegistryError."""
+    """Register a model, a fine-tune of ``base`` where given; ``payee`` is paid for its developer. Raises
+    RegistryError."""
     kept = checked_name(model_id)
     with registry_change(store) as connection:
         if kept.casefold() in {model.model_id.casefold() for model in list_models(store)}:
             raise RegistryError(f"The model {kept!r} is registered already.", next_step="Use another id.")
         base_id = None if base is None else find_model(store, base).model_id
-        model = Model(kept, base_id, None if developer is None else checked_name(developer))
+        payee_id = None if payee is None else find_payee(store, payee).payee_id
+        model = Model(kept, base_id, None if developer is None else checked_name(developer), payee_id)
+        moment = as_utc(now) if now else utc_now()
         connection.execute(
-            "INSERT INTO model (model_id, base_model_id, developer, added) VALUES (?, ?, ?, ?)",
-            [model.model_id, model.base_model_id, model.developer, as_utc(now) if now else utc_now()],
+            "INSERT INTO model (model_id, base_model_id, developer, payee_id, added) VALUES (?, ?, ?, ?, ?)",
+            [model.model_id, model.base_model_id, model.developer, model.payee_id, moment],
         )
     return model
+
+
+def assign_model(store: Store, model_id: str, payee_id: str) -> None:
+    """Say who is paid for a model's developer from now on. What was settled before stays as it was."""
+    with registry_change(store) as connection:
+        connection.execute("UPDATE model SET payee_id = ? WHERE model_id = ?", [payee_id, model_id])
 
 
 def record_memberships(store: Store, rows: Sequence[Membership], *, now: datetime | None = None) -> None:
