@@ -51,6 +51,7 @@ from fairbrush.index.versions import (
 )
 from fairbrush.ledger.policy import read_policy
 from fairbrush.ledger.records import MOST_PENDING, pending_files
+from fairbrush.ledger.terms import read_terms
 from fairbrush.store import DATABASE_NAME, Store, load_migrations
 from fairbrush.workspace import INDEXES, RECORDS
 
@@ -232,6 +233,7 @@ def _policy_problems(settings: Settings) -> list[Check]:
     source = "defaults" if file is None or not file.is_file() else str(file)
     try:
         read_policy(settings.policy)
+        read_terms(settings.policy)
     except ConfigError as error:
         return [_problem("settings", error)]
     return [Check("settings", Status.OK, f"{source} can be read")] if file else []

@@ -60,6 +60,17 @@ encoder = {encoder}
 # b = 0.5                   # the content part: what the model alone delivers
 # w = 1                     # of the recognised style, the part that goes to its artists
 # model = "sd-1.5"          # the generating model assumed where --model does not name one
+# How revenue is split, once it is adopted (fairbrush policy adopt):
+# platform_fee = 0.1        # of revenue, before anything else
+# unattributed = "fund"     # what is nobody's: fund, escrow, model or platform
+# minimum_claim = 0.001     # a smaller share of an image is unattributed
+# minimum_payout = {{ EUR = "10.00" }}
+# membership = "filter"     # artists the model was not trained on: ignore, filter or weight
+# reproducibility = "ignore" # artists it cannot reproduce: ignore, filter or weight
+# unclaimed = "escrow"      # artists nobody claimed yet: escrow or unattributed
+# opted_out = "escrow"      # artists who opted out: escrow or unattributed
+# fine_tune_weight = 0.5    # of a fine-tune's part, what is not its base's
+# index = "v0001"           # whose records pay; else the current version on adoption
 
 # Where the weights of generating models lie, for fairbrush validate: diffusers folders, safetensors.
 # [generators]

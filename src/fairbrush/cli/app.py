@@ -19,6 +19,7 @@ from fairbrush.cli import (
     embed,
     index,
     model,
+    policy,
     sql,
     validate,
     workspace,
@@ -44,6 +45,7 @@ app.add_typer(creator.creators, name="creator")
 app.add_typer(creator.payees, name="payee")
 app.add_typer(model.app, name="model")
 app.add_typer(index.app, name="index")
+app.add_typer(policy.app, name="policy")
 app.command("attribute")(attribute.attribute)
 app.command("validate")(validate.validate)
 app.command("sql")(sql.sql)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,6 +82,14 @@ def parse_moment(text: str | None, *, option: str) -> datetime | None:
             f"{option} {text!r} is not a date.", next_step="Write 2026-03-01 or 2026-03-01T12:00:00+01:00."
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_day(text: str, *, option: str) -> date:
+    """Raises ConfigError."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text!r} is not a day.", next_step="Write 2026-03-01.") from None
 
 
 def report_works(refusals: list[Refusal], duplicates: list[DuplicateWork]) -> None:

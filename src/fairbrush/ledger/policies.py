@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from fairbrush.chain.canonical import canonical_digest, canonical_json, parse_ca
 from fairbrush.chain.log import insert_chained
 from fairbrush.chain.tables import POLICIES
 from fairbrush.errors import FairbrushError, PolicyError
+from fairbrush.ledger.currency import format_amount
 from fairbrush.ledger.policy import Policy, read_policy
 from fairbrush.ledger.terms import Rule, Terms, Unattributed, Withheld, read_terms
 from fairbrush.store import Store, as_utc, next_sequence
@@ -53,6 +55,16 @@ class Pins:
             [self.space_id, self.version],
         ).fetchall()
         return frozenset(digest for (digest,) in rows)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``file``: what fairbrush.toml says, as ``policy_table``; ``differing``: the names of which it says
+    otherwise than what is in effect; empty where nothing is."""
+
+    file: Mapping[str, Any]
+    in_effect: AdoptedPolicy | None
+    differing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -143,6 +155,43 @@ def acting_digest(connection: DuckDBPyConnection, day: date) -> str:
         [day],
     ).fetchall()
     return str(rows[0][0]) if rows else NO_POLICY
+
+
+def compare(
+    connection: DuckDBPyConnection, table: Mapping[str, Any], *, day: date, current: Pins | None = None
+) -> Comparison:
+    """What a ``[policy]`` table says beside what is in effect on a day. Raises PolicyError.
+
+    current: the index version that is meant where the table names none; None where there is none yet.
+    """
+    split, terms = read_policy(table), read_terms(table)
+    if terms.index is not None or current is not None:
+        terms = replace(terms, index=str(_pinned(connection, terms.index, current)))
+    file = policy_table(split, terms)
+    if acting_digest(connection, day) == NO_POLICY:
+        return Comparison(file, None, ())
+    in_effect = policy_on(connection, day)
+    theirs = policy_table(in_effect.split, in_effect.terms)
+    return Comparison(file, in_effect, tuple(name for name in theirs if theirs[name] != file[name]))
+
+
+def policy_table(split: Policy, terms: Terms) -> dict[str, Any]:
+    """The ``[policy]`` table that says all of this; numbers as decimal text, None for what is left open."""
+    written = {field.name: _written(getattr(terms, field.name)) for field in fields(Terms)}
+    amounts = {code: format_amount(minor, code) for code, minor in terms.minimum_payout.items()}
+    return {field.name: getattr(split, field.name) for field in fields(Policy)} | {
+        **written,
+        "minimum_payout": amounts,
+    }
+
+
+def _written(value: Any) -> Any:
+    """A term as fairbrush.toml has it."""
+    if isinstance(value, Fraction):
+        return format((Decimal(value.numerator) / value.denominator).normalize(), "f")
+    if isinstance(value, Mapping):
+        return {key: _written(inner) for key, inner in value.items()}
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def _check_models(connection: DuckDBPyConnection, split: Policy, terms: Terms) -> None:
