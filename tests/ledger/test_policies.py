@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_records import digest
@@ -28,6 +29,7 @@ from fairbrush.ledger.policies import (
     adopt,
     adopted_policies,
     policy_on,
+    policy_table,
 )
 from fairbrush.ledger.policy import Policy
 from fairbrush.ledger.terms import Rule, Terms, Unattributed
@@ -201,6 +203,11 @@ def rolled_back(store: Store) -> Iterator[None]:
         raise _UndoError
 
 
+def without_nothing(table: dict[str, Any]) -> dict[str, Any]:
+    """As TOML, which has no null, would hold it."""
+    return {name: value for name, value in table.items() if value is not None}
+
+
 units = st.integers(0, 10**6).map(lambda millionths: f"{millionths / 10**6:.6f}")
 tables = st.fixed_dictionaries(
     {},
@@ -236,6 +243,8 @@ def test_any_table_comes_back_bit_for_bit(shared_store: Store, table: dict[str, 
         assert read.digest == one.digest
         # and what was adopted says the same as the table it came from
         assert adopted(shared_store, table, day=day) == one
+        written = policy_table(one.split, one.terms)
+        assert adopted(shared_store, without_nothing(written), day=day) == one
 
 
 @settings(max_examples=40, deadline=None)
