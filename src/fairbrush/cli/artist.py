@@ -324,6 +324,49 @@ def consent(
 
 
 @app.command()
+def claim(
+    context: typer.Context,
+    name: NameArgument,
+    evidence: Annotated[str, typer.Option(help="How it was verified who they are; kept with the claim.")],
+    creator: Annotated[
+        str | None,
+        typer.Option(help="The registered creator who made the works.  [default: the artist's own]"),
+    ] = None,
+    payee: Annotated[
+        str | None, typer.Option(help="The registered payee of the artist's own creator.")
+    ] = None,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Record that the creator behind a style was verified: opted in, and paid what was kept for it."""
+    from fairbrush.ledger.claims import claim as claim_artist
+    from fairbrush.ledger.currency import format_amount
+    from fairbrush.store import utc_now
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    with registry(context) as store:
+        claimed = claim_artist(store, name, evidence=evidence, creator=creator, payee=payee, now=utc_now())
+    released = [
+        {"currency": currency, "amount": format_amount(amount, currency), "amount_minor": amount}
+        for currency, amount in claimed.released
+    ]
+    row = {
+        "artist": claimed.artist_name,
+        "artist_id": claimed.artist_id,
+        "creator": claimed.creator_name,
+        "creator_id": claimed.creator_id,
+        "payee": claimed.payee_name,
+        "payee_id": claimed.payee_id,
+    }
+    document = {"schema": "fairbrush.claim/1", **row, "released": released}
+    text = ", ".join(f"{one['amount']} {one['currency']}" for one in released)
+    emit([{**row, "released": text}], format_, document=document, output=output)
+
+
+@app.command()
 def erase(
     context: typer.Context,
     name: NameArgument,
