@@ -19,6 +19,7 @@ from fairbrush.cli import (
     embed,
     index,
     model,
+    payout,
     policy,
     sql,
     validate,
@@ -47,6 +48,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(index.app, name="index")
 app.add_typer(policy.app, name="policy")
 app.command("attribute")(attribute.attribute)
+app.add_typer(payout.app, name="payout")
 app.command("validate")(validate.validate)
 app.command("sql")(sql.sql)
 app.command("report")(sql.report)
