@@ -223,13 +223,13 @@ def test_a_confirmed_payout_is_in_the_bank_for_good(store: Store) -> None:
     ann = artist(store, "Ann")
     earn(store, payable(ann), 100)
     payout_id = propose(store, now=NOW).payouts[0].payout_id
-    done = confirm(store, payout_id, reference="  B-77 ", now=NOW + DAY)
+    [done] = confirm(store, payout_id, reference="  B-77 ", now=NOW + DAY)
     assert (done.changed, done.payout.status, done.payout.note) == (True, PayoutStatus.CONFIRMED, "B-77")
     assert (done.payout.proposed_at, done.payout.changed_at) == (NOW, NOW + DAY)
     assert balances(store.connection, AccountKind.BANK) == {(BANK, "EUR"): 100}
     assert open_balances(store.connection, ann.payee_id) == {}
     before = balances(store.connection)
-    again = confirm(store, payout_id, reference="other", now=NOW + DAY)
+    [again] = confirm(store, payout_id, reference="other", now=NOW + DAY)
     assert (again.changed, again.payout) == (False, done.payout)
     with pytest.raises(MoneyError, match="was confirmed on 2026-06-02; that is final"):
         fail(store, payout_id, reason="came back", now=NOW + DAY)
@@ -245,14 +245,14 @@ def test_a_failed_payout_returns_exactly_as_it_came_and_is_final(store: Store) -
     before = balances(store.connection)
     payout_id = propose(store, now=NOW).payouts[0].payout_id
     opt_out(store, ann.artist_id)
-    done = fail(store, payout_id, reason="account closed", now=NOW)
+    [done] = fail(store, payout_id, reason="account closed", now=NOW)
     assert (done.changed, done.payout.status, done.payout.note) == (
         True,
         PayoutStatus.FAILED,
         "account closed",
     )
     assert balances(store.connection) == before
-    assert fail(store, payout_id, reason="account closed", now=NOW).changed is False
+    assert [one.changed for one in fail(store, payout_id, reason="again", now=NOW)] == [False]
     with pytest.raises(MoneyError, match="failed on 2026-06-01; that is final"):
         confirm(store, payout_id, reference="B", now=NOW)
     assert balances(store.connection) == before
@@ -307,6 +307,21 @@ def test_every_payout_and_event_has_its_leaf_and_a_note_is_not_hashed(store: Sto
         ).fetchall()
         assert {(leaf.key, leaf.digest) for leaf in leaves} == set(kept)
         assert (len(leaves) > 0) >= (table in (PAYOUTS, PAYOUT_EVENTS))
+
+
+def test_a_payout_named_twice_is_confirmed_once_and_of_several_all_or_none(store: Store) -> None:
+    for name in ("Ann", "Bo", "Kim"):
+        earn(store, payable(artist(store, name)), 100)
+    ann, bo, kim = (one.payout_id for one in propose(store, now=NOW).payouts)
+    assert [one.changed for one in confirm(store, ann, ann[:8], reference="B", now=NOW)] == [True]
+    fail(store, bo, reason="closed", now=NOW)
+    with pytest.raises(MoneyError, match="that is final"):
+        confirm(store, kim, bo, reference="B", now=NOW)
+    assert find_payout(store.connection, kim).status is PayoutStatus.PROPOSED
+    changes = confirm(store, ann, kim, reference="B", now=NOW)
+    assert [(one.payout.payout_id, one.changed) for one in changes] == [(ann, False), (kim, True)]
+    assert balances(store.connection, AccountKind.BANK) == {(BANK, "EUR"): 200}
+    assert confirm(store, reference="B", now=NOW) == []
 
 
 # properties
@@ -425,14 +440,14 @@ def finish(world: Store, books: Books, what: str, payout_id: str) -> None:
         "confirm": lambda: confirm(world, payout_id, reference="B", now=NOW),
         "fail": lambda: fail(world, payout_id, reason="R", now=NOW),
     }
-    assert act[what]().changed
+    assert [one.changed for one in act[what]()] == [True]
     for (payee_id, subject, currency), amount in parts.items():
         if what == "confirm":
             books.paid[currency] += amount
         else:
             kept = "" if books.consents.get(subject) is Consent.ERASED else subject
             books.owed[payee_id, kept, currency] += amount
-    assert not act[what]().changed
+    assert [one.changed for one in act[what]()] == [False]
     with pytest.raises(MoneyError, match="that is final"):
         act["fail" if what == "confirm" else "confirm"]()
 

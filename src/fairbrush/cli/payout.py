@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,7 +30,6 @@ from fairbrush.ledger.sepa import Debtor, ExportFormat
 if TYPE_CHECKING:
     from fairbrush.ledger.payouts import CarriedForward, Held, Payout, PayoutChange
     from fairbrush.ledger.sepa import Export
-    from fairbrush.store import Store
 
 app = typer.Typer(help="Pay payees what they are owed: propose, export for the bank, confirm or fail.")
 app.callback(invoke_without_command=True)(help_when_alone)
@@ -94,9 +93,8 @@ def confirm_payouts(
     from fairbrush.store import utc_now
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    changes = _change_all(
-        context, payouts, lambda store, one: confirm(store, one, reference=reference, now=utc_now())
-    )
+    with registry(context) as store:
+        changes = confirm(store, *payouts, reference=reference, now=utc_now())
     _answer_changes(changes, format_, output)
 
 
@@ -116,7 +114,8 @@ def fail_payouts(
     from fairbrush.store import utc_now
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    changes = _change_all(context, payouts, lambda store, one: fail(store, one, reason=reason, now=utc_now()))
+    with registry(context) as store:
+        changes = fail(store, *payouts, reason=reason, now=utc_now())
     _answer_changes(changes, format_, output)
 
 
@@ -189,13 +188,6 @@ def export_payouts(
     if export.left_out:
         say(f"{len(export.left_out)} of {len(rows)} proposed payouts are not in the file.")
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
-
-
-def _change_all(
-    context: typer.Context, payouts: Sequence[str], change: Callable[[Store, str], PayoutChange]
-) -> list[PayoutChange]:
-    with registry(context) as store, store.transaction():
-        return [change(store, one) for one in payouts]
 
 
 def _answer_changes(changes: Sequence[PayoutChange], format_: Format, output: Path | None) -> None:

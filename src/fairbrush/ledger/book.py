@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fairbrush.chain.canonical import canonical_digest
 from fairbrush.chain.log import Append
@@ -98,30 +98,48 @@ def post(
     reference: what it books; one event is booked once. now: UTC without a zone. Raises BookError where the
     postings do not balance, or this very entry was written before.
     """
-    lines = merged(postings)
-    check_balance(lines)
-    if not lines:
-        return None
-    entry_id = canonical_digest(_body(kind, reference, policy_digest, lines))
-    if connection.execute("SELECT 1 FROM entry WHERE entry_id = ?", [entry_id]).fetchall():
-        raise BookError(f"The entry {entry_id} is in the book already.", next_step="Nothing was changed.")
-    number = next_sequence(connection, "entry", column="number")
-    append.insert(ENTRIES, [(number, entry_id, str(kind), reference, policy_digest, now)])
-    rows = [
-        (
-            number,
-            place,
-            str(line.account.kind),
-            line.account.holder,
-            line.account.subject,
-            line.currency,
-            line.amount_minor,
-            policy_digest,
-        )
-        for place, line in enumerate(lines, start=1)
-    ]
-    append.insert(POSTINGS, rows)
-    return Entry(number, entry_id, kind, reference, policy_digest, tuple(lines))
+    written = post_all(append, connection, kind, {reference: postings}, policy_digest=policy_digest, now=now)
+    return written[0] if written else None
+
+
+def post_all(
+    append: Append,
+    connection: DuckDBPyConnection,
+    kind: EntryKind,
+    postings: Mapping[str, Iterable[Posting]],
+    *,
+    policy_digest: str,
+    now: datetime,
+) -> list[Entry]:
+    """``post`` for many events of one kind, by reference; those of which nothing moves are left out."""
+    first = next_sequence(connection, "entry", column="number")
+    entries: list[Entry] = []
+    for reference, event in postings.items():
+        lines = merged(event)
+        check_balance(lines)
+        if lines:
+            entry_id = entry_digest(kind, reference, policy_digest, map(posting_line, lines))
+            number = first + len(entries)
+            entries.append(Entry(number, entry_id, kind, reference, policy_digest, tuple(lines)))
+    known = connection.execute(
+        "SELECT entry_id FROM entry WHERE list_contains(?::TEXT[], entry_id)",
+        [[entry.entry_id for entry in entries]],
+    ).fetchall()
+    if known:
+        raise BookError(f"The entry {known[0][0]} is in the book already.", next_step="Nothing was changed.")
+    append.insert(
+        ENTRIES,
+        [(one.number, one.entry_id, str(kind), one.reference, policy_digest, now) for one in entries],
+    )
+    append.insert(
+        POSTINGS,
+        [
+            (one.number, place, *posting_line(line), policy_digest)
+            for one in entries
+            for place, line in enumerate(one.postings, start=1)
+        ],
+    )
+    return entries
 
 
 def merged(postings: Iterable[Posting]) -> list[Posting]:
@@ -162,16 +180,23 @@ def balances(
     }
 
 
-def _body(
-    kind: EntryKind, reference: str, policy_digest: str, postings: Sequence[Posting]
-) -> Mapping[str, Any]:
-    return {
-        "schema": ENTRY_SCHEMA,
-        "kind": str(kind),
-        "reference": reference,
-        "policy_digest": policy_digest,
-        "postings": [
-            [str(one.account.kind), one.account.holder, one.account.subject, one.currency, one.amount_minor]
-            for one in postings
-        ],
-    }
+Line = tuple[str, str, str, str, int]  # account, holder, subject, currency, amount_minor
+
+
+def posting_line(posting: Posting) -> Line:
+    """A posting as the database has it."""
+    account = posting.account
+    return str(account.kind), account.holder, account.subject, posting.currency, posting.amount_minor
+
+
+def entry_digest(kind: str, reference: str, policy_digest: str, lines: Iterable[Line]) -> str:
+    """The entry_id: SHA-256 of what an entry says. lines: in their order."""
+    return canonical_digest(
+        {
+            "schema": ENTRY_SCHEMA,
+            "kind": str(kind),
+            "reference": reference,
+            "policy_digest": policy_digest,
+            "postings": [list(line) for line in lines],
+        }
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from fairbrush.chain.tables import PAYOUT_EVENTS, PAYOUTS
 from fairbrush.corpus.consent import effective_consents
 from fairbrush.domain import Consent
 from fairbrush.errors import MoneyError
-from fairbrush.ledger.book import Account, AccountKind, EntryKind, Posting, balances, post
+from fairbrush.ledger.book import Account, AccountKind, EntryKind, Posting, balances, post_all
 from fairbrush.ledger.currency import format_amount
 from fairbrush.ledger.policies import NO_POLICY, acting_digest, policy_on
 from fairbrush.store import Store, as_utc, next_sequence
@@ -140,32 +140,29 @@ def propose(store: Store, *, now: datetime, payee_id: str | None = None, dry_run
             [(one.payout_id, one.payee_id, one.currency, one.amount_minor) for one in planned.payouts],
         )
         _record_events(append, connection, planned.payouts, PayoutStatus.PROPOSED, None, moment)
-        for payout in planned.payouts:
-            post(
-                append,
-                connection,
-                EntryKind.PAYOUT_PROPOSED,
-                [
-                    *(_payable(payout, subject, -amount) for subject, amount in payout.parts),
-                    _transit(payout, payout.amount_minor),
-                ],
-                reference=payout.payout_id,
-                policy_digest=digest,
-                now=moment,
-            )
+        post_all(
+            append,
+            connection,
+            EntryKind.PAYOUT_PROPOSED,
+            {one.payout_id: _departure(one) for one in planned.payouts},
+            policy_digest=digest,
+            now=moment,
+        )
         append.commit(now=moment)
     return planned
 
 
-def confirm(store: Store, payout_id: str, *, reference: str, now: datetime) -> PayoutChange:
-    """The bank has paid it. reference: the bank's own. Raises MoneyError for one that failed."""
-    return _finish(store, payout_id, PayoutStatus.CONFIRMED, reference, now)
+def confirm(store: Store, *payout_ids: str, reference: str, now: datetime) -> list[PayoutChange]:
+    """The bank has paid them: all are confirmed, or none. reference: the bank's own. Raises MoneyError for
+    one that failed."""
+    return _finish(store, payout_ids, PayoutStatus.CONFIRMED, reference, now)
 
 
-def fail(store: Store, payout_id: str, *, reason: str, now: datetime) -> PayoutChange:
-    """It was not paid: the money is owed again, on the accounts it came from. What came from an artist who
-    was erased meanwhile is owed to the payee without a name. Raises MoneyError for one that is confirmed."""
-    return _finish(store, payout_id, PayoutStatus.FAILED, reason, now)
+def fail(store: Store, *payout_ids: str, reason: str, now: datetime) -> list[PayoutChange]:
+    """They were not paid, all or none: the money is owed again, on the accounts it came from. What came from
+    an artist who was erased meanwhile is owed to the payee without a name. Raises MoneyError for one that is
+    confirmed."""
+    return _finish(store, payout_ids, PayoutStatus.FAILED, reason, now)
 
 
 def list_payouts(connection: DuckDBPyConnection, *, status: PayoutStatus | None = None) -> list[Payout]:
@@ -206,19 +203,7 @@ def list_payouts(connection: DuckDBPyConnection, *, status: PayoutStatus | None 
 
 def find_payout(connection: DuckDBPyConnection, id_or_prefix: str) -> Payout:
     """By its id, or at least the first eight digits of it: a bank returns 32. Raises MoneyError."""
-    wanted = id_or_prefix.strip().lower()
-    found = [one for one in list_payouts(connection) if one.payout_id.startswith(wanted)]
-    if len(wanted) < SHORTEST_PREFIX or not found:
-        raise MoneyError(
-            f"There is no payout {id_or_prefix!r}.",
-            next_step=f"Give its id, or the first {SHORTEST_PREFIX} digits or more: fairbrush payout list",
-        )
-    if len(found) > 1:
-        raise MoneyError(
-            f"{len(found)} payouts begin with {id_or_prefix!r}.",
-            next_step=f"Give more digits: {' or '.join(one.payout_id for one in found)}.",
-        )
-    return found[0]
+    return _named(list_payouts(connection), id_or_prefix)
 
 
 def withheld_now(payout: Payout, consents: Mapping[str, Consent]) -> HeldReason | None:
@@ -300,6 +285,22 @@ def _held(subject: str, amount: int, consents: Mapping[str, Consent]) -> HeldRea
             return None
 
 
+def _named(payouts: Sequence[Payout], id_or_prefix: str) -> Payout:
+    wanted = id_or_prefix.strip().lower()
+    found = [one for one in payouts if one.payout_id.startswith(wanted)]
+    if len(wanted) < SHORTEST_PREFIX or not found:
+        raise MoneyError(
+            f"There is no payout {id_or_prefix!r}.",
+            next_step=f"Give its id, or the first {SHORTEST_PREFIX} digits or more: fairbrush payout list",
+        )
+    if len(found) > 1:
+        raise MoneyError(
+            f"{len(found)} payouts begin with {id_or_prefix!r}.",
+            next_step=f"Give more digits: {' or '.join(one.payout_id for one in found)}.",
+        )
+    return found[0]
+
+
 def _payout_id(payee_id: str, currency: str, parts: Sequence[tuple[str, int]], after: int) -> str:
     """after: the last entry of these accounts, so that the same amounts again are another payout."""
     return canonical_digest(
@@ -335,35 +336,47 @@ def _last_entries(connection: DuckDBPyConnection) -> dict[tuple[str, str, str], 
     return {(holder, currency, subject): int(number) for holder, currency, subject, number in rows}
 
 
-def _finish(store: Store, payout_id: str, status: PayoutStatus, note: str, now: datetime) -> PayoutChange:
+def _finish(
+    store: Store, payout_ids: Sequence[str], status: PayoutStatus, note: str, now: datetime
+) -> list[PayoutChange]:
     moment, text = as_utc(now), note.strip()
     if not text:
         what = "the bank's reference" if status is PayoutStatus.CONFIRMED else "the reason"
         raise MoneyError(f"A payout is not {status} without {what}.", next_step="Give it.")
     with store.transaction() as connection:
-        payout = find_payout(connection, payout_id)
-        if payout.status is status:
-            return PayoutChange(payout, changed=False)
-        if payout.status is not PayoutStatus.PROPOSED:
-            raise MoneyError(
-                f"The payout {payout.payout_id} of {format_amount(payout.amount_minor, payout.currency)} "
-                f"{payout.currency} {_SAID[payout.status]} on {payout.changed_at.date()}; that is final.",
-                next_step=_NEXT[payout.status],
-            )
+        known = list_payouts(connection)
+        meant = {one.payout_id: one for one in (_named(known, wanted) for wanted in payout_ids)}
+        for one in meant.values():
+            if one.status not in (status, PayoutStatus.PROPOSED):
+                raise _final(one)
+        changing = [one for one in meant.values() if one.status is not status]
         append = Append(connection)
-        _record_events(append, connection, [payout], status, text, moment)
-        kind, postings = _outcome(payout, status, effective_consents(connection, now=moment))
-        post(
+        _record_events(append, connection, changing, status, text, moment)
+        consents = effective_consents(connection, now=moment)
+        is_paid = status is PayoutStatus.CONFIRMED
+        post_all(
             append,
             connection,
-            kind,
-            postings,
-            reference=payout.payout_id,
+            EntryKind.PAYOUT_CONFIRMED if is_paid else EntryKind.PAYOUT_FAILED,
+            {one.payout_id: _arrival(one) if is_paid else _return(one, consents) for one in changing},
             policy_digest=acting_digest(connection, moment.date()),
             now=moment,
         )
         append.commit(now=moment)
-        return PayoutChange(find_payout(connection, payout.payout_id), changed=True)
+    return [
+        PayoutChange(replace(one, status=status, changed_at=moment, note=text), changed=True)
+        if one.status is not status
+        else PayoutChange(one, changed=False)
+        for one in meant.values()
+    ]
+
+
+def _final(payout: Payout) -> MoneyError:
+    return MoneyError(
+        f"The payout {payout.payout_id} of {format_amount(payout.amount_minor, payout.currency)} "
+        f"{payout.currency} {_SAID[payout.status]} on {payout.changed_at.date()}; that is final.",
+        next_step=_NEXT[payout.status],
+    )
 
 
 _SAID = {PayoutStatus.CONFIRMED: "was confirmed", PayoutStatus.FAILED: "failed"}
@@ -373,18 +386,22 @@ _NEXT = {
 }
 
 
-def _outcome(
-    payout: Payout, status: PayoutStatus, consents: Mapping[str, Consent]
-) -> tuple[EntryKind, list[Posting]]:
-    leaves = _transit(payout, -payout.amount_minor)
-    if status is PayoutStatus.CONFIRMED:
-        paid = Posting(Account(AccountKind.BANK), payout.currency, payout.amount_minor)
-        return EntryKind.PAYOUT_CONFIRMED, [leaves, paid]
-    back = [
+def _departure(payout: Payout) -> list[Posting]:
+    parts = (_payable(payout, subject, -amount) for subject, amount in payout.parts)
+    return [*parts, _transit(payout, payout.amount_minor)]
+
+
+def _arrival(payout: Payout) -> list[Posting]:
+    paid = Posting(Account(AccountKind.BANK), payout.currency, payout.amount_minor)
+    return [_transit(payout, -payout.amount_minor), paid]
+
+
+def _return(payout: Payout, consents: Mapping[str, Consent]) -> list[Posting]:
+    parts = (
         _payable(payout, "" if consents.get(subject) is Consent.ERASED else subject, amount)
         for subject, amount in payout.parts
-    ]
-    return EntryKind.PAYOUT_FAILED, [leaves, *back]
+    )
+    return [_transit(payout, -payout.amount_minor), *parts]
 
 
 def _payable(payout: Payout, subject: str, amount_minor: int) -> Posting:
