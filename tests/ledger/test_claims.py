@@ -130,6 +130,34 @@ def test_an_artist_whose_creator_was_erased_gets_one_of_its_own(store: Store) ->
     assert (done.creator_name, done.payee_name) == ("Ann", "Ann")
 
 
+def test_what_was_kept_because_the_payee_is_erased_goes_to_a_new_one(store: Store) -> None:
+    ann = artist(store, "Ann")
+    hand = artist(store, "Hand", creator="Ann")
+    add_payee(store, "Agency", now=NOW)
+    store.connection.execute("UPDATE payee SET name = NULL WHERE payee_id = ?", [ann.payee_id])
+    earn(store, escrow(ann), 700)
+    earn(store, escrow(hand), 30)
+    refused(store, "Ann", "claimed already", creator=add_creator(store, "Zoe", now=NOW).creator_id)
+    done = claim(store, "Ann", payee="Agency", evidence=LETTER, now=NOW)
+    assert (done.creator_id, done.payee_name, done.released) == (ann.creator_id, "Agency", (("EUR", 700),))
+    assert claim(store, "Hand", evidence=LETTER, now=NOW).payee_id == done.payee_id
+
+
+def test_a_new_payee_is_made_where_the_old_one_is_erased(store: Store) -> None:
+    ann = artist(store, "Ann", consent=Consent.UNCLAIMED)
+    store.connection.execute("UPDATE payee SET name = NULL WHERE payee_id = ?", [ann.payee_id])
+    done = claim(store, "Ann", evidence=LETTER, now=NOW)
+    assert (done.creator_id, done.payee_name) == (ann.creator_id, "Ann")
+    assert done.payee_id != ann.payee_id
+
+
+def test_naming_the_payee_there_is_changes_nobody(store: Store) -> None:
+    ann = artist(store, "Ann", consent=Consent.UNCLAIMED)
+    artist(store, "Hand", consent=Consent.UNCLAIMED, creator="Ann")
+    done = claim(store, "Hand", payee=ann.payee_id, evidence=LETTER, now=NOW)
+    assert (done.creator_id, done.payee_id) == (ann.creator_id, ann.payee_id)
+
+
 def test_a_claim_without_escrow_is_a_claim(store: Store) -> None:
     ann = artist(store, "Ann", consent=Consent.UNCLAIMED)
     assert claim(store, "Ann", evidence=LETTER, now=NOW).released == ()

@@ -20,6 +20,7 @@ from fairbrush.corpus.changes import registry_change
 from fairbrush.corpus.consent import set_consent
 from fairbrush.corpus.people import (
     add_creator,
+    add_payee,
     assign_artist,
     assign_creator,
     find_creator,
@@ -62,8 +63,8 @@ def claim(
     """Say who was verified to be behind a style.
 
     artist, creator, payee: a name or an id. creator: who made the works, paid as registered; payee: who is
-    paid for the artist's own creator; with neither the creator stays who is registered, or, where that one
-    is erased, becomes a new one of the artist's name. Raises RegistryError for an artist who is opted out,
+    paid for the artist's own creator; with neither it stays as registered, with somebody new in the place
+    of who is erased. Raises RegistryError for an artist who is opted out,
     erased, claimed already or disputed.
     """
     moment = as_utc(now)
@@ -83,7 +84,7 @@ def claim(
         is_owned = entry.artist.consent is Consent.OPTED_IN or _is_claimed(store, artist_id)
         _assign(store, entry, creator, payee, now=moment)
         claimed = find_artist(store, artist_id, now=moment)
-        if is_owned and _owners(claimed) != _owners(entry):
+        if is_owned and _is_taken_over(entry, claimed):
             raise RegistryError(
                 f"{entry.artist.name} is claimed already, by the creator {entry.creator_name!r} and the "
                 f"payee {entry.payee_name!r}.",
@@ -168,13 +169,17 @@ def _is_claimed(store: Store, artist_id: str) -> bool:
     return bool(rows.fetchall())
 
 
-def _owners(entry: ArtistEntry) -> tuple[str, str]:
-    return entry.artist.creator_id, entry.artist.payee_id
+def _is_taken_over(before: ArtistEntry, after: ArtistEntry) -> bool:
+    """Whether somebody was put in the place of a creator or a payee who is there."""
+    was, is_now = before.artist, after.artist
+    other_creator = is_now.creator_id != was.creator_id and before.creator_name != ""
+    return other_creator or (is_now.payee_id != was.payee_id and before.payee_name != "")
 
 
 def _assign(
     store: Store, entry: ArtistEntry, creator: str | None, payee: str | None, *, now: datetime
 ) -> None:
+    """Say who is behind the artist. A creator who stands behind others too keeps its payee."""
     artist = entry.artist
     if creator is not None:
         maker = find_creator(store, creator)
@@ -184,13 +189,26 @@ def _assign(
             )
         assign_artist(store, artist.artist_id, maker.creator_id)
         return
-    if payee is None and entry.creator_name and entry.payee_name:
-        return
-    if payee is not None and not find_payee(store, payee).name:
-        raise RegistryError(f"The payee {payee!r} is erased.", next_step="Name another payee.")
+    payee_id = _payee_id(store, entry, payee, now=now)
     n_artists = {one.creator.creator_id: one.n_artists for one in list_creators(store)}
-    if payee is not None and entry.creator_name and n_artists[artist.creator_id] == 1:
-        assign_creator(store, artist.creator_id, find_payee(store, payee).payee_id)
+    is_shared = n_artists[artist.creator_id] > 1 and entry.payee_name
+    if payee_id == artist.payee_id and entry.creator_name:
         return
-    own = add_creator(store, artist.name, payee=payee, allow_same_name=True, now=now)
+    if entry.creator_name and not is_shared:
+        assign_creator(store, artist.creator_id, payee_id)
+        return
+    own = add_creator(store, artist.name, payee=payee_id, allow_same_name=True, now=now)
     assign_artist(store, artist.artist_id, own.creator_id)
+
+
+def _payee_id(store: Store, entry: ArtistEntry, payee: str | None, *, now: datetime) -> str:
+    """The payee named, else the one there is, else a new one."""
+    if payee is not None:
+        named = find_payee(store, payee)
+        if not named.name:
+            raise RegistryError(f"The payee {payee!r} is erased.", next_step="Name another payee.")
+        return named.payee_id
+    if entry.creator_name and entry.payee_name:
+        return entry.artist.payee_id
+    name = entry.creator_name or entry.artist.name
+    return add_payee(store, name, allow_same_name=True, now=now).payee_id
