@@ -4,12 +4,13 @@ Enters: a workspace folder. Leaves: a ``Store``. The one rule: everything that m
 written in one ``transaction()``, which is durable when it returns and has left nothing when it raises.
 
 One process writes, or many read, never both: opening waits for the other, then raises DatabaseBusyError.
-Never open the database's file by other means in this process: closing such a descriptor would release
+``compact`` writes the file anew, so that nothing deleted is left in any byte of it. Never open the database's file by other means in this process: closing such a descriptor would release
 DuckDB's lock on it (POSIX locks belong to the process).
 """
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from fairbrush.durable import flush_folder
 from fairbrush.errors import DatabaseBusyError, FairbrushError, StoreError
 
 if TYPE_CHECKING:
@@ -30,12 +32,24 @@ DATABASE_NAME = "fairbrush.duckdb"
 # Files of DuckDB 2.0 in the format that 1.4 and later read.
 STORAGE_VERSION = "v1.4.0"
 DEFAULT_WAIT_S = 10.0
+# What a killed compaction leaves beside the database; whoever opens that to write removes it.
+COMPACTING_NAME = f".compacting-{DATABASE_NAME}"
 
 _SCHEMA_FOLDER = Path(__file__).parent / "schema"
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.25
+_HANDOVER_S = 0.1
 _BUSY = re.compile(r"Could not set lock on file|used by another process", re.IGNORECASE)
 _HOLDER = re.compile(r"\(PID (\d+)\)")
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What a compaction did to the database's file."""
+
+    bytes_before: int
+    bytes_after: int
+    elapsed_s: float
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,7 @@ class Store:
             store.close()
         store = cls(_connect(file, readonly=False, give_up_at=give_up_at), workspace)
         try:
+            _drop_compacting(workspace)
             store._migrate()
         except BaseException:
             store.close()
@@ -182,6 +197,43 @@ class Store:
         finally:
             self.connection.execute("DETACH fairbrush_copy")
 
+    def compact(self, *, wait_s: float = DEFAULT_WAIT_S) -> Compacted:
+        """Write the file anew: what was deleted or changed is in no byte of it any more, nor in its log.
+
+        Killed at any point it leaves the old file or the new one, whole; what it leaves beside that, the
+        next ``open`` removes. Raises StoreError, after which nothing has changed, and DatabaseBusyError where
+        another process came first afterwards: then it is done, and this store is closed.
+        """
+        import duckdb
+
+        assert not self.readonly, "this Store was opened to read"
+        assert not self._in_transaction, "commit first"
+        file, draft = self.workspace / DATABASE_NAME, self.workspace / COMPACTING_NAME
+        started = time.monotonic()
+        try:
+            _drop_compacting(self.workspace)
+            self.connection.execute("CHECKPOINT")  # so that nothing is left to be written when this closes
+            bytes_before = file.stat().st_size
+            self.copy_to(draft)
+            bytes_after = draft.stat().st_size
+            _flush_file(draft)
+            if os.name == "nt":  # where an open file cannot be replaced
+                self.close()
+            # the lock on the old file is still ours: nobody else can be writing to it
+            draft.replace(file)
+            flush_folder(self.workspace)
+        except (duckdb.Error, OSError) as error:
+            _drop_compacting(self.workspace)
+            raise StoreError(
+                f"{file} could not be written anew: {_first_line(error)}.",
+                next_step="Nothing was changed. Check the disk's space (as much as the file has) and permissions.",
+            ) from error
+        # whoever opened the old file just before finds it locked, and opens the new one by its name
+        time.sleep(_HANDOVER_S)
+        self.close()
+        self._connection = _connect(file, readonly=False, give_up_at=time.monotonic() + wait_s)
+        return Compacted(bytes_before, bytes_after, time.monotonic() - started)
+
     def _is_current(self) -> bool:
         """Whether the schema is the newest; closes and raises StoreError where it is newer than that."""
         try:
@@ -260,6 +312,18 @@ def utc_now() -> datetime:
 def as_utc(moment: datetime) -> datetime:
     """A moment as the database keeps it. One without a zone is taken to be UTC already."""
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _drop_compacting(workspace: Path) -> None:
+    """Remove what a killed compaction left. The caller has the database open to write, so none is at work."""
+    for name in (COMPACTING_NAME, f"{COMPACTING_NAME}.wal"):
+        (workspace / name).unlink(missing_ok=True)
+
+
+def _flush_file(file: Path) -> None:
+    """Of a file that is not open as a database: closing it here would release DuckDB's lock."""
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def _connect(file: Path, *, readonly: bool, give_up_at: float) -> duckdb.DuckDBPyConnection:
