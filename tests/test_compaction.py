@@ -128,5 +128,5 @@ def test_no_row_of_another_writer_is_lost_to_a_compaction(folder: Path) -> None:
                 store.compact(wait_s=60)
             compactions += 1
     assert writer.returncode == 0
-    assert compactions > 2
+    assert compactions >= 2
     assert [line for line, words in lines(folder) if words == "theirs"] == list(range(-15, 0))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fairbrush.embedding import cache_env
-from fairbrush.embedding.cache import EmbeddingCache
+from fairbrush.embedding.cache import EmbeddingCache, VerifyResult
 from fairbrush.embedding.cache_file import check_before_mapping
 from fairbrush.errors import CacheDamagedError, CacheError, CacheFullError
 
@@ -657,3 +658,87 @@ def test_a_read_only_file_system_is_read_and_refuses_a_writer(small_disk: Path) 
 def test_a_limit_on_file_sizes_is_a_full_disk_too(tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
     _full_disk_is_clear_and_loses_nothing(tmp_path, run(limit + FILL_UNTIL_FULL, tmp_path))
+
+
+# ---- wiping
+
+
+@pytest.mark.parametrize("dim", [16, 700])
+def test_a_wiped_cache_holds_no_byte_of_a_forgotten_image(tmp_path: Path, dim: int) -> None:
+    """Rows inside pages (16 dims) and on pages of their own (700), forgotten one by one and in stretches."""
+    names = sorted((image(number) for number in range(2000)), key=bytes.fromhex)
+    luck = np.random.default_rng(5)
+    rows = {name: luck.standard_normal((1, dim), np.float32) for name in names}
+    gone = {*names[::7], *names[1000:1300]}
+    with EmbeddingCache.open(tmp_path) as cache:
+        space = cache.space(ENCODER, VARIANT)
+        for start in range(0, len(names), 500):
+            space.put_many({name: rows[name] for name in names[start : start + 500]})
+        cache.forget(gone)
+        held = (tmp_path / "data.mdb").read_bytes()
+        assert any(bytes.fromhex(name) in held for name in gone), "else this shows nothing"
+        wiped = cache.wipe()
+        again = cache.wipe()
+        assert cache.verify().is_sound
+        left = dict(space.scan())
+    assert left.keys() == {*names} - gone
+    assert all(np.array_equal(left[name], rows[name]) for name in left)
+    held = (tmp_path / "data.mdb").read_bytes()
+    assert not [name for name in gone if bytes.fromhex(name) in held]
+    assert not [name for name in gone if rows[name].tobytes()[:24] in held]
+    assert wiped.bytes_after == len(held) or wiped.bytes_after <= again.bytes_after == len(held)
+    assert again.bytes_after - wiped.bytes_after < 2**19, "it does not double each time"
+
+
+def test_a_cache_is_wiped_while_others_read_and_write_it(tmp_path: Path) -> None:
+    code = """
+import time
+with EmbeddingCache.open(Path(argv[0])) as cache:
+    space = cache.space(ENCODER, VARIANT)
+    print("open", flush=True)
+    for number in range(1000, 1000 + 60):
+        space.put_many(batch(range(number, number + 1)))
+        assert not space.missing(list(batch(range(1000, number + 1))))
+        time.sleep(0.01)
+"""
+    with filled(tmp_path, range(200)) as cache:
+        other = python(code, tmp_path)
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        gone = [image(number) for number in range(50)]
+        cache.forget(gone)
+        rounds = 0
+        while other.poll() is None:
+            cache.wipe()
+            rounds += 1
+        assert (other.communicate(), other.returncode, rounds > 1) == (("", ""), 0, True)
+        cache.wipe()
+        assert cache.verify().is_sound
+        assert {name for name, _ in cache.space(ENCODER, VARIANT).scan()} == {
+            *batch(range(50, 200)),
+            *batch(range(1000, 1060)),
+        }
+    held = (tmp_path / "data.mdb").read_bytes()
+    assert not [name for name in gone if bytes.fromhex(name) in held]
+
+
+def test_a_wipe_killed_anywhere_loses_nothing(tmp_path: Path) -> None:
+    code = """
+with EmbeddingCache.open(Path(argv[0])) as cache:
+    print("open", flush=True)
+    while True:
+        cache.wipe()
+"""
+    with filled(tmp_path, range(2000)):
+        pass
+    for pause_s in (0.0, 0.03, 0.06, 0.1, 0.15, 0.2):
+        with python(code, tmp_path) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "open\n"
+            time.sleep(pause_s)
+            other.kill()
+        with EmbeddingCache.open(tmp_path) as cache:
+            assert cache.verify() == VerifyResult(2000, (), ())
+    with EmbeddingCache.open(tmp_path) as cache:
+        cache.wipe()
+        assert cache.verify() == VerifyResult(2000, (), ())

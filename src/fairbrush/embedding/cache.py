@@ -5,12 +5,13 @@ cache is disposable. Every row carries a checksum, a damaged row is a miss, and 
 only. The first vector stored wins: a sound row is never overwritten, so an answer given once stays the same.
 
 A batch is durable when ``put_many`` returns, and wholly absent when the process dies before. Many processes
-may read while one writes; a second writer waits. Rows that are dropped leave room in the file for later ones;
-the file itself never shrinks, because rewriting it under other processes is not safe: to get the disk space
-back, or to wipe the bytes of forgotten images, delete its files.
+may read while one writes; a second writer waits. Rows that are dropped leave room in the file for later ones,
+and their bytes until ``wipe``; the file itself never shrinks, because replacing it under other processes is not
+safe: to get the disk space back, delete its files.
 """
 
 import shlex
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -54,6 +55,11 @@ Found = TypeVar("Found")
 DEFAULT_MAX_BYTES = 256 * 2**30
 _ROWS_A_TRANSACTION = 1024
 _PAGE_BYTES = 4096
+_ZEROS = bytes(2000)  # two to a page
+_MOST_ZEROS, _LEAST_ZEROS = 4096, 32  # a transaction: many while there is much to fill, few at the end
+_MOST_LEFT_BYTES = 256 * _PAGE_BYTES  # freed by the filling itself
+_WIPE_ATTEMPTS = 20
+_WIPE_PAUSE_S = 0.1
 _DAMAGED_RECORD = "the record of this encoder and variant is damaged"
 
 
@@ -102,6 +108,15 @@ class VerifyResult:
     @property
     def is_sound(self) -> bool:
         return not self.damaged and not self.structure
+
+
+@dataclass(frozen=True)
+class Wiped:
+    """What a wipe did: the file's bytes before and after, which later rows reuse."""
+
+    bytes_before: int
+    bytes_after: int
+    elapsed_s: float
 
 
 @dataclass(frozen=True)
@@ -238,7 +253,7 @@ class EmbeddingCache:
     def forget(self, sha256s: Iterable[str]) -> int:
         """Drop every encoder's rows of these images; returns how many rows there were.
 
-        Their bytes stay in unused pages until new rows fill those; delete its files to wipe them.
+        Their bytes stay in unused pages until new rows fill those, or ``wipe``.
         """
         self._assert_writable()
         spaces = list(_records(self._environment))
@@ -246,6 +261,66 @@ class EmbeddingCache:
         rows_dropped, _ = self._drop(keys, lambda key, row: True)
         self._drop_empty_spaces()
         return rows_dropped
+
+    def wipe(self) -> Wiped:
+        """Leave no byte of a dropped row in the file, while other processes read and write it.
+
+        A deleted row leaves its bytes in unused pages, in the gaps of used ones, and its key in the tree
+        above them. So the rows are written into a new tree in one transaction, and then zeros into every
+        page that is free. The file grows to twice the size of the rows, once. Killed, it has done part of
+        this and harmed nothing. Raises CacheError where another process reads all the while.
+        """
+        self._assert_writable()
+        environment = self._environment
+        started, before = time.monotonic(), environment.bytes_on_disk()
+        environment.reopen()
+        for _ in range(2):
+            environment.open_filler()  # pages freed by the last two transactions become free for the next
+
+        def rebuild(transaction: "Transaction", databases: Databases) -> None:
+            spaces = [(bytes(key), bytes(record)) for key, record in transaction.cursor(databases.spaces)]
+            for database in (databases.spaces, databases.rows):
+                transaction.drop(database, delete=False)
+            for key, record in spaces:
+                transaction.put(key, record, db=databases.spaces)
+            # read beside the transaction: the rows as they were before it, and nobody else can write
+            for key, row in _walk(environment, b"", lambda key, row: bytes(row)):
+                transaction.put(key, row, db=databases.rows, append=True)
+
+        environment.write(rebuild, new_bytes=before, rewrites=True)
+        for _ in range(_WIPE_ATTEMPTS):
+            if self._fill_free_pages() <= _MOST_LEFT_BYTES:
+                return Wiped(before, environment.bytes_on_disk(), time.monotonic() - started)
+            time.sleep(_WIPE_PAUSE_S)
+        raise CacheError(
+            f"The embedding cache {environment.folder} is being read all the time: forgotten rows keep their"
+            " place in its file until then.",
+            next_step="Try again when the process that reads it has ended.",
+        )
+
+    def _fill_free_pages(self) -> int:
+        """Zeros into free pages until the file has to grow; how many bytes were left out, since somebody
+        still reads them or the filling freed them itself."""
+        environment = self._environment
+        filler, count, grown = environment.open_filler(), 0, 0
+        expected = environment.reusable_bytes() // _PAGE_BYTES * 2
+        while grown < 3:  # what was freed two transactions ago can be filled, so the first ones find less
+            last_page = environment.last_page()
+            size = max(_LEAST_ZEROS, min(_MOST_ZEROS, (expected - count) // 2))
+
+            def put(transaction: "Transaction", databases: Databases, first: int = count, n: int = size) -> None:
+                for number in range(first, first + n):
+                    transaction.put(number.to_bytes(8, "big"), _ZEROS, db=filler, append=True)
+
+            environment.write(put, new_bytes=size * _PAGE_BYTES, rewrites=True)
+            count += size
+            grown = grown + 1 if environment.last_page() > last_page else 0
+        filled = count // 2 * _PAGE_BYTES
+        left = environment.reusable_bytes() - filled
+        environment.write(
+            lambda transaction, databases: transaction.drop(filler), new_bytes=_PAGE_BYTES * 64, rewrites=True
+        )
+        return left
 
     @property
     def _environment(self) -> CacheEnvironment:

@@ -39,6 +39,7 @@ FIRST_MAP_BYTES = 64 * 2**20
 # Deleting writes pages too (LMDB copies what it changes): a cache at its limit may still be pruned.
 _ROOM_TO_DELETE_BYTES = 16 * 2**20
 _META_PAGES = 2
+_FILLER = b"filler"
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -141,6 +142,13 @@ class CacheEnvironment:
                 raise
             self.max_bytes = max_bytes
 
+    def reopen(self) -> None:
+        """Begin with fresh memory: LMDB writes whole pages, and a used one may hold bytes of rows since
+        dropped. Safe, as no transaction outlives its call."""
+        with self._lock:
+            self.close()
+            self._open()
+
     def refuse_after_fork(self) -> None:
         """Raise CacheError in a child of the process that opened this environment."""
         if self._pid != os.getpid():
@@ -165,13 +173,17 @@ class CacheEnvironment:
         *,
         new_bytes: int,
         deletes: bool = False,
+        rewrites: bool = False,
     ) -> T:
         """Run ``work`` in one transaction: durable when this returns, absent when it raises.
 
         ``work`` runs again from the start when the map had to grow, so it must have no other effect.
+        ``deletes``, ``rewrites``: it may go over the size limit for a while.
         Raises CacheFullError at the size limit and on a full disk.
         """
-        limit = self.max_bytes + (_ROOM_TO_DELETE_BYTES if deletes else 0)
+        limit = self.max_bytes + (_ROOM_TO_DELETE_BYTES if deletes or rewrites else 0)
+        if rewrites:
+            limit = max(limit, 2 * self.bytes_on_disk() + _ROOM_TO_DELETE_BYTES)
         import lmdb
 
         self.refuse_after_fork()
@@ -199,6 +211,17 @@ class CacheEnvironment:
 
         return self.read(count)
 
+    def open_filler(self) -> "lmdb._Database":
+        """An empty table of no rows, to be filled and dropped again; what a killed process left of it goes."""
+        with self._lock, self._translated(), self._begin(write=True) as transaction:
+            filler = self._env.open_db(_FILLER, txn=transaction)
+            transaction.drop(filler, delete=False)
+            return filler
+
+    def last_page(self) -> int:
+        """The number of the last page that was ever used; it never goes down."""
+        return int(self._env.info()["last_pgno"])
+
     def damaged(self, what: str) -> CacheDamagedError:
         """The error for a file that cannot be trusted."""
         return CacheDamagedError(
@@ -224,7 +247,7 @@ class CacheEnvironment:
                 map_size=max(min(max(FIRST_MAP_BYTES, 2 * size), self.max_bytes), size),
                 readonly=self.readonly,
                 create=False,
-                max_dbs=2,
+                max_dbs=3,
                 lib_version=0,
                 writemap=False,
             )
