@@ -4,8 +4,9 @@ Enters: a workspace folder. Leaves: a ``Store``. The one rule: everything that m
 written in one ``transaction()``, which is durable when it returns and has left nothing when it raises.
 
 One process writes, or many read, never both: opening waits for the other, then raises DatabaseBusyError.
-``compact`` writes the file anew, so that nothing deleted is left in any byte of it. Never open the database's file by other means in this process: closing such a descriptor would release
-DuckDB's lock on it (POSIX locks belong to the process).
+``compact`` writes the file anew, so that nothing deleted is left in any byte of it. Never open the database's
+file by other means in this process while it is open: closing such a descriptor would release DuckDB's lock on
+it (POSIX locks belong to the process).
 """
 
 from __future__ import annotations
@@ -226,7 +227,7 @@ class Store:
             _drop_compacting(self.workspace)
             raise StoreError(
                 f"{file} could not be written anew: {_first_line(error)}.",
-                next_step="Nothing was changed. Check the disk's space (as much as the file has) and permissions.",
+                next_step="Nothing was changed. It needs as much space as the file has, and permissions.",
             ) from error
         # whoever opened the old file just before finds it locked, and opens the new one by its name
         time.sleep(_HANDOVER_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from fairbrush.cli.clones import (
     share_text,
     warn_of_clones,
 )
+from fairbrush.cli.erased import ProofOption, answer_erased, check_proof_file
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -372,36 +372,48 @@ def erase(
     name: NameArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why; kept with the redaction.")] = None,
+    proof: ProofOption = None,
     named_format: FormatOption = None,
     json: JsonFlag = False,
     nl: NlFlag = False,
     csv: CsvFlag = False,
     output: OutputOption = None,
 ) -> None:
-    """Erase an artist for good: names, works, vectors, thumbnails. The files themselves stay."""
+    """Erase an artist for good: names, works, vectors, thumbnails; then search for what is left.
+
+    The files themselves stay, and so do backups. Money that is owed stays owed, under a pseudonym.
+    """
+    from fairbrush.absence import search_files, search_registry
     from fairbrush.corpus.changes import open_registry
-    from fairbrush.corpus.erasure import erase_artist, pending_erasures
+    from fairbrush.corpus.erasure import pending_erasures
     from fairbrush.corpus.registry import find_artist
-    from fairbrush.erasing import drop_erased
+    from fairbrush.erasing import erase_artist
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    check_proof_file(proof)
     settings, workspace = workspace_settings(context)
+    cache = settings.cache_folder
     with registry(context, readonly=True) as store:
         entry = find_artist(store, name)
-        interrupted = {one.artist_id: len(one.work_sha256s) for one in pending_erasures(store)}
+        interrupted = {one.artist_id for one in pending_erasures(store)}
     artist_id = entry.artist.artist_id
     if not yes and artist_id not in interrupted:
         typer.confirm(
             f"Erase {shown_name(entry.artist.name)} ({entry.n_works} works) for good?", abort=True, err=True
         )
     with open_registry(workspace, wait_s=settings.database_wait_s) as store:
-        if artist_id in interrupted:
-            n_works = interrupted[artist_id]
-        else:
-            n_works = len(erase_artist(store, artist_id, reason=reason).work_sha256s)
-        dropped = drop_erased(store, settings.cache_folder)
-    row = {"artist_id": artist_id, "works": n_works, **asdict(dropped)}
-    emit([row], format_, document={"schema": "fairbrush.erased/1", **row}, output=output)
+        erased = erase_artist(store, artist_id, cache, reason=reason)
+        absence = search_registry(store, cache, erased.traces)
+    absence = search_files(absence, workspace, cache, erased.traces)
+    answer_erased(
+        {"artist_id": artist_id},
+        erased,
+        absence,
+        format_,
+        schema="fairbrush.erased/1",
+        proof=proof,
+        output=output,
+    )
 
 
 def _prepare(context: typer.Context, groups: list[Any], *, copy: bool) -> list[PreparedWorks]:

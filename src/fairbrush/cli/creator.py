@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fairbrush.cli.erased import ProofOption, answer_erased, check_proof_file
 from fairbrush.cli.output import (
     CsvFlag,
     FormatOption,
@@ -17,7 +18,7 @@ from fairbrush.cli.output import (
     help_when_alone,
     say,
 )
-from fairbrush.cli.registry import NewFlag, registry, shown_name
+from fairbrush.cli.registry import NewFlag, registry, shown_name, workspace_settings
 from fairbrush.errors import ConfigError
 
 creators = typer.Typer(help="Add creators, who make works, and say which artists they stand behind.")
@@ -270,3 +271,44 @@ def show_balances(
     ]
     document = {"schema": "fairbrush.payee_balances/1", "balances": rows}
     emit(rows, format_, columns=BALANCE_COLUMNS, document=document, output=output)
+
+
+@payees.command("erase")
+def erase_one_payee(
+    context: typer.Context,
+    payee: PayeeArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    proof: ProofOption = None,
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Erase a payee's name and account for good, once it is paid; then search for what is left."""
+    from fairbrush.absence import search_files, search_registry
+    from fairbrush.corpus.changes import open_registry
+    from fairbrush.corpus.people import find_payee
+    from fairbrush.erasing import erase_payee
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    check_proof_file(proof)
+    settings, workspace = workspace_settings(context)
+    cache = settings.cache_folder
+    with registry(context, readonly=True) as store:
+        found = find_payee(store, payee)
+    if not yes:
+        typer.confirm(f"Erase the payee {shown_name(found.name)} for good?", abort=True, err=True)
+    with open_registry(workspace, wait_s=settings.database_wait_s) as store:
+        erased = erase_payee(store, found.payee_id, cache)
+        absence = search_registry(store, cache, erased.traces)
+    absence = search_files(absence, workspace, cache, erased.traces)
+    answer_erased(
+        {"payee_id": found.payee_id},
+        erased,
+        absence,
+        format_,
+        schema="fairbrush.payee_erased/1",
+        proof=proof,
+        output=output,
+    )

@@ -7,7 +7,7 @@ dies between leaves work for the next one, never a forgotten remainder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,10 +16,13 @@ from fairbrush.chain.log import insert_chained
 from fairbrush.chain.tables import REDACTIONS
 from fairbrush.corpus.changes import registry_change
 from fairbrush.corpus.consent import ConsentEvent, record_consents
+from fairbrush.corpus.people import find_payee
 from fairbrush.corpus.registry import find_artist
 from fairbrush.domain import Consent
 from fairbrush.errors import RegistryError
 from fairbrush.store import Store, as_utc, insert_rows, next_sequence, utc_now
+
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,18 @@ class PendingErasure:
 
 
 def erase_artist(
-    store: Store, artist_id: str, *, reason: str | None = None, now: datetime | None = None
+    store: Store,
+    artist_id: str,
+    *,
+    reason: str | None = None,
+    owed: Collection[str] = (),
+    now: datetime | None = None,
 ) -> PendingErasure:
     """Erase an artist for good; what is returned is still to be dropped, then ``finish_erasure``.
 
     The creator's name goes when no other artist is left to it, and so do the same names of creators and
-    payees that serve nobody else. A payee named otherwise is somebody else, to whom settled money is owed.
-    Users' own files stay. Raises RegistryError for an unknown or erased artist.
+    payees that serve nobody else. A payee named otherwise is somebody else, and one of ``owed`` has money to
+    come: they keep their names. Users' own files stay. Raises RegistryError for an unknown or erased artist.
     """
     moment = as_utc(now) if now else utc_now()
     with registry_change(store) as connection:
@@ -65,17 +73,17 @@ def erase_artist(
             "DELETE FROM artist_distinctiveness WHERE artist_id = ?",
             "UPDATE artist_distinctiveness SET nearest_artist_id = NULL WHERE nearest_artist_id = ?",
             "UPDATE consent_event SET reason = NULL, reason_salt = NULL WHERE artist_id = ?",
+            "UPDATE claim_event SET reason = NULL, reason_salt = NULL WHERE artist_id = ?",
+            "UPDATE dispute_event SET reason = NULL, reason_salt = NULL WHERE subject_id = ?",
             "UPDATE artist SET name = NULL WHERE artist_id = ?",
         ):
             connection.execute(statement, [artist.artist_id])
-        _forget_people(store, artist.creator_id, (artist.name, *entry.aliases))
+        _forget_people(store, artist.creator_id, (artist.name, *entry.aliases), owed)
         sequence = next_sequence(connection, "redaction_event")
         event = (sequence, artist.artist_id, moment, len(works), *committed(reason).columns)
         insert_chained(connection, REDACTIONS, [event], now=moment)
         # an artist without works is listed too: its index rows may be older than its last work's removal
         insert_rows(connection, "redaction_pending", [(artist.artist_id, sha256) for sha256 in works or [""]])
-    # no old page in the write-ahead file either
-    store.connection.execute("CHECKPOINT")
     return next(p for p in pending_erasures(store) if p.artist_id == artist.artist_id)
 
 
@@ -98,14 +106,54 @@ def pending_erasures(store: Store) -> list[PendingErasure]:
     return [PendingErasure(row[0], tuple(row[1] or ()), tuple(row[2] or ())) for row in rows]
 
 
+def erase_payee(store: Store, payee_id: str) -> None:
+    """Forget a payee's name and where its money goes; the id stays. Then ``finish_erasure``.
+
+    Raises RegistryError while somebody's money goes to it. That nothing is open is for the caller to know.
+    """
+    with registry_change(store) as connection:
+        payee = find_payee(store, payee_id)
+        if not payee.name:
+            raise RegistryError(f"The payee {payee_id} is erased already.")
+        served = connection.execute(
+            "SELECT creator_id FROM creator WHERE payee_id = ? AND name IS NOT NULL ORDER BY 1",
+            [payee.payee_id],
+        ).fetchall()
+        models = connection.execute(
+            "SELECT model_id FROM model WHERE payee_id = ? ORDER BY 1", [payee.payee_id]
+        ).fetchall()
+        if served or models:
+            whose = [f"the creator {creator_id}" for (creator_id,) in served]
+            whose += [f"the model {model_id}" for (model_id,) in models]
+            more = " and others" if len(whose) > _MOST_NAMED else ""
+            raise RegistryError(
+                f"The money of {', '.join(whose[:_MOST_NAMED])}{more} goes to {payee.payee_id}.",
+                next_step="Give each another payee (fairbrush payee assign CREATOR PAYEE; for a model,"
+                " fairbrush model --help), or erase the artists.",
+            )
+        connection.execute("UPDATE payee SET name = NULL WHERE payee_id = ?", [payee.payee_id])
+        connection.execute("DELETE FROM payee_account WHERE payee_id = ?", [payee.payee_id])
+        # what is left to do is to write the database anew
+        insert_rows(connection, "redaction_pending", [(payee.payee_id, "")])
+
+
+def forget_pending(store: Store, pending: Sequence[PendingErasure]) -> None:
+    """Say that all of it is dropped: vectors, thumbnails, copies and index rows. What is left to do is to
+    write the database anew, without the digests of this very list."""
+    with store.transaction() as connection:
+        for one in pending:
+            connection.execute("DELETE FROM redaction_pending WHERE artist_id = ?", [one.artist_id])
+        insert_rows(connection, "redaction_pending", [(one.artist_id, "") for one in pending])
+
+
 def finish_erasure(store: Store, pending: Sequence[PendingErasure]) -> None:
-    """Say that all of it is dropped: vectors, thumbnails, copies and index rows."""
+    """Say that nothing is left to do."""
     with store.transaction() as connection:
         for one in pending:
             connection.execute("DELETE FROM redaction_pending WHERE artist_id = ?", [one.artist_id])
 
 
-def _forget_people(store: Store, creator_id: str, names: Sequence[str]) -> None:
+def _forget_people(store: Store, creator_id: str, names: Sequence[str], owed: Collection[str]) -> None:
     """Forget the creator, where nobody is left to it, and whoever else bears one of the names unused.
 
     An artist that was given another creator leaves its own one behind, with its name.
@@ -124,6 +172,10 @@ def _forget_people(store: Store, creator_id: str, names: Sequence[str]) -> None:
         UPDATE payee SET name = NULL WHERE list_contains($1::VARCHAR[], name)
             AND payee_id NOT IN (SELECT payee_id FROM creator WHERE name IS NOT NULL)
             AND payee_id NOT IN (SELECT payee_id FROM model WHERE payee_id IS NOT NULL)
+            AND NOT list_contains($2::VARCHAR[], payee_id)
         """,
-        [[*names, *(name for (name,) in row if name)]],
+        [[*names, *(name for (name,) in row if name)], sorted(owed)],
+    )
+    connection.execute(
+        "DELETE FROM payee_account WHERE payee_id IN (SELECT payee_id FROM payee WHERE name IS NULL)"
     )

@@ -6,8 +6,8 @@ only. The first vector stored wins: a sound row is never overwritten, so an answ
 
 A batch is durable when ``put_many`` returns, and wholly absent when the process dies before. Many processes
 may read while one writes; a second writer waits. Rows that are dropped leave room in the file for later ones,
-and their bytes until ``wipe``; the file itself never shrinks, because replacing it under other processes is not
-safe: to get the disk space back, delete its files.
+and their bytes until ``wipe``; the file itself never shrinks, because replacing it under other processes is
+not safe: to get the disk space back, delete its files.
 """
 
 import shlex
@@ -308,7 +308,9 @@ class EmbeddingCache:
             last_page = environment.last_page()
             size = max(_LEAST_ZEROS, min(_MOST_ZEROS, (expected - count) // 2))
 
-            def put(transaction: "Transaction", databases: Databases, first: int = count, n: int = size) -> None:
+            def put(
+                transaction: "Transaction", databases: Databases, first: int = count, n: int = size
+            ) -> None:
                 for number in range(first, first + n):
                     transaction.put(number.to_bytes(8, "big"), _ZEROS, db=filler, append=True)
 

@@ -212,7 +212,7 @@ class CacheEnvironment:
         return self.read(count)
 
     def open_filler(self) -> "lmdb._Database":
-        """An empty table of no rows, to be filled and dropped again; what a killed process left of it goes."""
+        """An empty table of no rows, to be filled and dropped; what a killed process left of it goes."""
         with self._lock, self._translated(), self._begin(write=True) as transaction:
             filler = self._env.open_db(_FILLER, txn=transaction)
             transaction.drop(filler, delete=False)
