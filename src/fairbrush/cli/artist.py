@@ -31,6 +31,7 @@ from fairbrush.cli.output import (
 from fairbrush.cli.registry import (
     CopyFlag,
     NewFlag,
+    drain_pending,
     parse_moment,
     registry,
     report_works,
@@ -414,6 +415,31 @@ def erase(
         proof=proof,
         output=output,
     )
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    name: NameArgument,
+    target: Annotated[
+        Path, typer.Argument(metavar="FOLDER|FILE.zip", help="A new folder, or a new zip file.")
+    ],
+    named_format: FormatOption = None,
+    json: JsonFlag = False,
+    nl: NlFlag = False,
+    csv: CsvFlag = False,
+    output: OutputOption = None,
+) -> None:
+    """Give an artist all that is held about them: JSON, CSV, thumbnails, vectors."""
+    from fairbrush.exporting import export_artist
+
+    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    settings, _ = workspace_settings(context)
+    with registry(context) as store:
+        drain_pending(store)
+        written = export_artist(store, name, target, settings.cache_folder)
+    row = {"export": str(written.target), "files": written.files, **written.records}
+    emit([row], format_, document={"schema": "fairbrush.exported/1", **row}, output=output)
 
 
 def _prepare(context: typer.Context, groups: list[Any], *, copy: bool) -> list[PreparedWorks]:

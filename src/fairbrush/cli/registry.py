@@ -104,6 +104,18 @@ def report_works(refusals: list[Refusal], duplicates: list[DuplicateWork]) -> No
         say("  next: it is kept under each. Erase or correct the artist that is wrong.")
 
 
+def drain_pending(store: Store) -> None:
+    """Bring the look-ups that wait into the database, so that what is read of it is all there is."""
+    from fairbrush.corpus.erasure import erased_ids
+    from fairbrush.ledger.records import discard_drained, load_pending
+    from fairbrush.workspace import RECORDS
+
+    with store.transaction() as connection:
+        drained = load_pending(connection, store.workspace / RECORDS, forget=erased_ids(store))
+    discard_drained(drained)
+    say_drained(drained)
+
+
 def say_drained(drained: DrainReport) -> None:
     """Say on stderr which records were set aside; nobody else will."""
     for refused in drained.refused:
