@@ -23,18 +23,21 @@ FUND = Account(AccountKind.FUND)
 
 
 def artist_account(connection: DuckDBPyConnection, artist_id: str, *, now: datetime) -> Account:
-    """Where what an artist earned goes now: to the payee of its creator, unless it is held back."""
+    """Where what an artist earned goes now: to the payee of its creator, unless it is held back or nobody is
+    left to be paid."""
     consent = effective_consents(connection, now=now)[artist_id]
     contested = read_contests(connection).standings.get(artist_id)
     if consent is Consent.ERASED:
         return unattributed_account(connection, now.date())
     if contested is not None:
         return Account(AccountKind.DISPUTED, contested, artist_id)
-    if consent is not Consent.OPTED_IN:
-        return Account(AccountKind.ESCROW, artist_id)
-    ((payee_id,),) = connection.execute(
-        "SELECT payee_id FROM artist JOIN creator USING (creator_id) WHERE artist_id = ?", [artist_id]
+    ((payee_id, payee_name),) = connection.execute(
+        "SELECT payee_id, payee.name FROM artist JOIN creator USING (creator_id) JOIN payee USING (payee_id)"
+        " WHERE artist_id = ?",
+        [artist_id],
     ).fetchall()
+    if consent is not Consent.OPTED_IN or payee_name is None:
+        return Account(AccountKind.ESCROW, artist_id)
     return Account(AccountKind.PAYABLE, payee_id, artist_id)
 
 
@@ -56,8 +59,10 @@ def unattributed_account(connection: DuckDBPyConnection, day: date) -> Account:
 
 def developer_account(connection: DuckDBPyConnection, model_id: str) -> Account:
     """A model's: its payee's, or the model's own until somebody is paid for it."""
-    rows = connection.execute("SELECT payee_id FROM model WHERE model_id = ?", [model_id]).fetchall()
-    payee_id = rows[0][0] if rows else None
-    if payee_id is None:
+    rows = connection.execute(
+        "SELECT payee_id FROM model JOIN payee USING (payee_id) WHERE model_id = ? AND name IS NOT NULL",
+        [model_id],
+    ).fetchall()
+    if not rows:
         return Account(AccountKind.MODEL, model_id)
-    return Account(AccountKind.PAYABLE, payee_id, f"model:{model_id}")
+    return Account(AccountKind.PAYABLE, rows[0][0], f"model:{model_id}")
