@@ -102,7 +102,7 @@ def export_artist(
 
 
 def artist_document(store: Store, name_or_id: str, *, now: datetime | None = None) -> dict[str, Any]:
-    """The schema ``fairbrush.export/1``, ready for JSON: whole numbers for money, ISO 8601 in UTC for times."""
+    """The schema ``fairbrush.export/1``, ready for JSON: money in minor units, times in UTC."""
     entry = find_artist(store, name_or_id)
     artist = entry.artist
     about = _About(store, artist.artist_id, artist.creator_id)
@@ -250,7 +250,7 @@ class _About:
             SELECT payout_id, payee_id, payout.currency, -sum(posting.amount_minor)::BIGINT AS amount_minor,
                    status, changed_at
             FROM posting JOIN entry ON number = entry_number
-            JOIN payout ON contains(entry.reference, payout_id) AND payout.currency = posting.currency
+            JOIN payout ON payout_id = entry.reference AND payout.currency = posting.currency
             LEFT JOIN last_event USING (payout_id)
             WHERE entry.kind = 'payout_proposed' AND {_THEIR_ACCOUNT}
             GROUP BY ALL ORDER BY changed_at, payout_id

@@ -13,10 +13,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fairbrush.chain.log import Append
-from fairbrush.errors import PolicyError
 from fairbrush.ledger.book import Account, AccountKind, Entry, EntryKind, Posting, balances, post
-from fairbrush.ledger.policies import acting_digest, policy_on
-from fairbrush.ledger.terms import Unattributed
+from fairbrush.ledger.destinations import unattributed_account
+from fairbrush.ledger.policies import acting_digest
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -31,7 +30,7 @@ def close_accounts(
     is none; payable -> the same payee's account without an artist. now: UTC without a zone.
     """
     held = balances(connection, AccountKind.ESCROW, AccountKind.DISPUTED, AccountKind.PAYABLE)
-    unattributed = unattributed_account(connection, now=now)
+    unattributed = unattributed_account(connection, now.date())
     postings = []
     for (account, currency), amount in held.items():
         if artist_id != _artist_of(account):
@@ -46,23 +45,6 @@ def close_accounts(
     return post(
         append, connection, EntryKind.ERASURE, postings, reference=reference, policy_digest=digest, now=now
     )
-
-
-def unattributed_account(connection: DuckDBPyConnection, *, now: datetime) -> Account:
-    """Where the part goes that nobody can be credited with, by the policy in effect now."""
-    try:
-        policy = policy_on(connection, now.date())
-    except PolicyError:
-        return Account(AccountKind.FUND)
-    match policy.terms.unattributed:
-        case Unattributed.ESCROW:
-            return Account(AccountKind.ESCROW)
-        case Unattributed.PLATFORM:
-            return Account(AccountKind.PLATFORM)
-        case Unattributed.MODEL:
-            return _developer_account(connection, policy.split.model)
-        case _:
-            return Account(AccountKind.FUND)
 
 
 def owed(connection: DuckDBPyConnection) -> dict[str, dict[str, int]]:
@@ -84,13 +66,6 @@ def open_amounts(amounts: Mapping[str, int]) -> str:
     from fairbrush.ledger.currency import format_amount
 
     return ", ".join(f"{format_amount(minor, code)} {code}" for code, minor in sorted(amounts.items()))
-
-
-def _developer_account(connection: DuckDBPyConnection, model_id: str) -> Account:
-    rows = connection.execute("SELECT payee_id FROM model WHERE model_id = ?", [model_id]).fetchall()
-    if rows and rows[0][0]:
-        return Account(AccountKind.PAYABLE, rows[0][0], f"model:{model_id}")
-    return Account(AccountKind.MODEL, model_id)
 
 
 def _artist_of(account: Account) -> str:
