@@ -156,13 +156,13 @@ def _add_texts(store: Store, world: World) -> None:
         )
         insert_chained(connection, CLAIMS, [claim], now=NOW)
         told = committed(f"it looks like {ADA.upper()}")
-        body = json.dumps({"subject_id": digest("p2")})
+        body = json.dumps({"subject_id": record("p2").attribution_id})
         dispute = (
             1,
             "d1",
             "opened",
             "attribution",
-            digest("p2"),
+            record("p2").attribution_id,
             world.creators[BO],
             body,
             digest(body),

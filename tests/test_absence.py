@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,32 @@ TOTALS = (
 )
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("first"))
+
+
+@pytest.fixture(scope="module")
+def traces(first: World) -> Traces:
+    """What may tell of Ada, as it was before she was erased."""
+    with Store.open(first.workspace) as store:
+        return artist_traces(store, first.ids[ADA])
+
+
+@pytest.fixture(scope="module")
+def first_erased(first: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = copy(first, tmp_path_factory.mktemp("erased"))
+    answer(world.workspace, "artist", "erase", ADA, "--yes")
+    return world
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return make_world(tmp_path)
+def world(first: World, tmp_path: Path) -> World:
+    return copy(first, tmp_path)
+
+
+def copy(world: World, folder: Path) -> World:
+    return replace(world, workspace=Path(shutil.copytree(world.workspace, folder / "space")))
 
 
 def balances(world: World) -> dict[tuple[str, str, str, str], int]:
@@ -160,10 +185,10 @@ def test_the_words_that_name_an_erased_artist_are_gone_and_others_stay(world: Wo
         ("indexes/v0001.json", "indexes/v0001.json", "work"),
     ],
 )
-def test_the_search_finds_what_an_eraser_would_leave(world: World, plant: str, place: str, what: str) -> None:
-    with Store.open(world.workspace) as store:
-        traces = artist_traces(store, world.ids[ADA])
-    answer(world.workspace, "artist", "erase", ADA, "--yes")
+def test_the_search_finds_what_an_eraser_would_leave(
+    first_erased: World, traces: Traces, tmp_path: Path, plant: str, place: str, what: str
+) -> None:
+    world = copy(first_erased, tmp_path)
     planted = plant.format(work=world.works[ADA][0], id=world.ids[ADA])
     with Store.open(world.workspace) as store:
         clean = search_registry(store, world.cache, traces)

@@ -328,17 +328,10 @@ class _Needles:
     def __init__(self, traces: Traces) -> None:
         self._hex = {sha256.encode() for sha256 in traces.works}
         self._raw = {bytes.fromhex(sha256) for sha256 in traces.works}
-        self._names = sorted(
-            {
-                form
-                for name in traces.names
-                for form in (name.encode(), name.lower().encode(), _escaped(name))
-                if len(form) >= SHORTEST_NAME_BYTES
-            }
-        )
-        self._patterns = [re.compile(_alone(name), re.IGNORECASE) for name in self._names]
+        forms = {form.lower() for name in traces.names for form in (name.encode(), _escaped(name))}
+        self._names = sorted(form for form in forms if len(form) >= SHORTEST_NAME_BYTES)
         longest = max([64, *map(len, self._names)])
-        self._overlap = longest - 1
+        self._overlap = longest + 1  # and a byte on either side
 
     def count(self, file: Path) -> dict[str, int]:
         """How often each kind is in a file, by place."""
@@ -354,8 +347,15 @@ class _Needles:
         return {what: len(at) for what, at in places.items() if at}
 
     def _names_at(self, window: bytes) -> Iterator[int]:
-        for pattern in self._patterns:
-            yield from (found.start() for found in pattern.finditer(window))
+        """Where a name stands that is no part of a longer ASCII word, whatever the case of its ASCII."""
+        lowered = window.lower()
+        for name in self._names:
+            at = lowered.find(name)
+            while at >= 0:
+                around = lowered[max(0, at - 1) : at] + lowered[at + len(name) : at + len(name) + 1]
+                if not any(byte < 128 and chr(byte).isalnum() for byte in around):
+                    yield at
+                at = lowered.find(name, at + 1)
 
     def _works_at(self, window: bytes) -> Iterator[int]:
         if not self._hex:
@@ -383,8 +383,3 @@ def _escaped(name: str) -> bytes:
     import json
 
     return json.dumps(name).strip('"').encode()
-
-
-def _alone(name: bytes) -> bytes:
-    """A name that is no part of a longer ASCII word."""
-    return rb"(?<![0-9A-Za-z])" + re.escape(name) + rb"(?![0-9A-Za-z])"

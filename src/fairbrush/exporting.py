@@ -202,8 +202,8 @@ class _About:
         """Who credits them, or names them in a hint; of the evidence, their own works."""
         found = self.rows(
             """
-            SELECT attribution_id, lookup.recorded_at, image_sha256, image_path, model_id, value_function,
-                   share_e12, phi, similarity, z, rank, index_version,
+            SELECT lookup.attribution_id, lookup.recorded_at, image_sha256, image_path, model_id,
+                   value_function, share_e12, phi, similarity, z, rank, index_version,
                    share.artist_id IS NOT NULL AS is_credited,
                    coalesce(list_contains(
                        (body -> '$.identity.hint.artist_ids')::VARCHAR[], $artist), false) AS is_named,
@@ -212,7 +212,7 @@ class _About:
             LEFT JOIN attribution_share AS share
                 ON share.attribution_id = lookup.attribution_id AND share.artist_id = $artist
             WHERE share.artist_id IS NOT NULL OR contains(body::VARCHAR, $artist)
-            ORDER BY lookup.recorded_at, attribution_id
+            ORDER BY lookup.recorded_at, lookup.attribution_id
             """
         )
         for row in found:

@@ -106,6 +106,17 @@ def test_an_erased_artist_is_nowhere_and_stays_nowhere(
     assert (erased["works"], erased["index_versions"], erased["files_dropped"]) == (6, 2, 6)
     assert erased["vector_rows_dropped"] == vectors - rows_in(workspace / "embeddings") == 6
     assert erased["records_cleared"] >= 1
+    proof = erased["proof"]
+    assert (proof["found"], proof["searched_for"]["names"], proof["searched_for"]["works"]) == ([], 1, 6)
+    assert {"place": "index", "what": "versions", "count": 2} in proof["searched"]
+    # the images asked about were works: their digest is in records that are hashed, and nowhere else
+    assert {one["what"] for one in proof["stays"]} == {"work"}
+    assert {one["place"].partition(".")[0] for one in proof["stays"]} == {"attribution", "fairbrush"}
+    held = b"".join(file.read_bytes() for file in workspace.rglob("*") if file.is_file())
+    asked = set(rows(workspace, "SELECT list(image_sha256) AS l FROM attribution")[0]["l"])
+    assert not [one for one in sha256s if one not in asked and one.encode() in held]
+    assert not [one for one in sha256s if one not in asked and bytes.fromhex(one) in held]
+    assert artist.encode() not in held
     assert_forgotten(workspace, gallery, artist, key, sha256s)
     for words in (["rollback", "v0002"], ["rollback", "v0001"], ["build"], ["verify"]):
         ran = command(workspace, "index", *words)
