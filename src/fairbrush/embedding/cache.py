@@ -57,7 +57,8 @@ _ROWS_A_TRANSACTION = 1024
 _PAGE_BYTES = 4096
 _ZEROS = bytes(2000)  # two to a page
 _MOST_ZEROS, _LEAST_ZEROS = 4096, 32  # a transaction: many while there is much to fill, few at the end
-_MOST_LEFT_BYTES = 256 * _PAGE_BYTES  # freed by the filling itself
+_LEAST_LEFT_PAGES = 256
+_LEFT_IN = 50  # one page in so many is freed by the filling itself, for the list of free pages
 _WIPE_ATTEMPTS = 20
 _WIPE_PAUSE_S = 0.1
 _DAMAGED_RECORD = "the record of this encoder and variant is damaged"
@@ -289,7 +290,7 @@ class EmbeddingCache:
 
         environment.write(rebuild, new_bytes=before, rewrites=True)
         for _ in range(_WIPE_ATTEMPTS):
-            if self._fill_free_pages() <= _MOST_LEFT_BYTES:
+            if self._fill_free_pages():
                 return Wiped(before, environment.bytes_on_disk(), time.monotonic() - started)
             time.sleep(_WIPE_PAUSE_S)
         raise CacheError(
@@ -298,10 +299,11 @@ class EmbeddingCache:
             next_step="Try again when the process that reads it has ended.",
         )
 
-    def _fill_free_pages(self) -> int:
-        """Zeros into free pages until the file has to grow; how many bytes were left out, since somebody
-        still reads them or the filling freed them itself."""
+    def _fill_free_pages(self) -> bool:
+        """Zeros into free pages until the file has to grow; False where some were left out, since somebody
+        still reads them."""
         environment = self._environment
+        since, was_pinned = environment.last_transaction(), False
         filler, count, grown = environment.open_filler(), 0, 0
         expected = environment.reusable_bytes() // _PAGE_BYTES * 2
         while grown < 3:  # what was freed two transactions ago can be filled, so the first ones find less
@@ -317,12 +319,13 @@ class EmbeddingCache:
             environment.write(put, new_bytes=size * _PAGE_BYTES, rewrites=True)
             count += size
             grown = grown + 1 if environment.last_page() > last_page else 0
-        filled = count // 2 * _PAGE_BYTES
-        left = environment.reusable_bytes() - filled
+            was_pinned = was_pinned or environment.is_read_since_before(since)
+        left_pages = environment.reusable_bytes() // _PAGE_BYTES - count // 2
+        most_left = max(_LEAST_LEFT_PAGES, environment.last_page() // _LEFT_IN)
         environment.write(
             lambda transaction, databases: transaction.drop(filler), new_bytes=_PAGE_BYTES * 64, rewrites=True
         )
-        return left
+        return left_pages <= most_left and not was_pinned
 
     @property
     def _environment(self) -> CacheEnvironment:

@@ -222,6 +222,16 @@ class CacheEnvironment:
         """The number of the last page that was ever used; it never goes down."""
         return int(self._env.info()["last_pgno"])
 
+    def last_transaction(self) -> int:
+        """The number of the last commit."""
+        return int(self._env.info()["last_txnid"])
+
+    def is_read_since_before(self, transaction: int) -> bool:
+        """Whether any process is reading pages of an older commit just now: those stay as they are."""
+        self._env.reader_check()
+        lines = [line.split() for line in self._env.readers().splitlines()[1:]]
+        return any(words[-1].isdigit() and int(words[-1]) < transaction for words in lines if words)
+
     def damaged(self, what: str) -> CacheDamagedError:
         """The error for a file that cannot be trusted."""
         return CacheDamagedError(
