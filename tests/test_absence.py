@@ -123,6 +123,8 @@ def test_a_payee_who_is_owed_keeps_its_name_until_it_is_paid(world: World) -> No
     payee = world.payees[ADA]
     ran = command(world.workspace, "artist", "erase", ADA, "--yes")
     assert (ran.code, f"Still owed to the payee {payee}: 12.34 EUR" in ran.stderr) == (0, True), ran.stderr
+    assert "nothing that should not be there" in ran.text
+    assert "backups and copies of the workspace" in ran.text
     assert rows(world.workspace, f"SELECT name FROM payee WHERE payee_id = '{payee}'") == [{"name": ADA}]
     refused = command(world.workspace, "payee", "erase", payee, "--yes")
     assert (refused.code, "money to come, owed or on its way: 12.34 EUR" in refused.stderr) == (2, True)

@@ -112,6 +112,8 @@ def _removed(erased: Erased) -> dict[str, Any]:
 
 
 def _proof_lines(absence: Absence) -> list[tuple[str, str]]:
+    from fairbrush.absence import NOT_REACHED
+
     sought = ", ".join(
         f"{count} {name.replace('_', ' ')}" for name, count in absence.searched_for.items() if count
     )
@@ -123,4 +125,4 @@ def _proof_lines(absence: Absence) -> list[tuple[str, str]]:
     lines += [("stays", f"{one.place}: {one.count} ({one.what}): {one.why}") for one in absence.stays]
     if absence.pseudonym:
         lines.append(("the id stays in", ", ".join(f"{t} ({n})" for t, n in absence.pseudonym.items())))
-    return lines
+    return [*lines, *(("not reached", what) for what in NOT_REACHED)]
