@@ -91,6 +91,7 @@ SETTLEMENTS = ChainedTable(
         "policy_digest",
         "reverses",
         "recorded_at",
+        "reason_commitment",
     ),
 )
 SETTLEMENT_LINES = ChainedTable(

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from math import ceil
+from math import ceil, gcd, lcm
 
 from fairbrush.domain import Consent
 from fairbrush.errors import SettlementError
@@ -109,19 +109,23 @@ def exact_earnings(
     '2/5'
     """
     brought: dict[str, int] = defaultdict(int)
-    pots: dict[tuple[str, str, int], _Pot] = {}
+    pots: dict[tuple[str, str], dict[int, _Pot]] = defaultdict(lambda: defaultdict(_Pot))
     least = least_share(terms)
     for line in lines:
-        weight = sum(weight for weight, _ in line.images)
-        pot = pots.setdefault((line.currency, line.model_id, weight), _Pot())
-        _pour(pot, line, contests, least)
+        common = gcd(*(weight for weight, _ in line.images))
+        total = sum(weight for weight, _ in line.images) // common
+        _pour(pots[line.currency, line.model_id][total], line, contests, least, common=common)
         brought[line.currency] += line.amount_minor
     platform = Account(AccountKind.PLATFORM)
     earned: dict[str, dict[Account, Fraction]] = {}
     for currency, amount in brought.items():
         earned[currency] = defaultdict(Fraction, {platform: terms.platform_fee * amount})
-    for (currency, model_id, weight), pot in pots.items():
-        unit = (1 - terms.platform_fee) / (weight * E12)
+    for (currency, model_id), by_total in pots.items():
+        common_total = lcm(*by_total)
+        pot = _Pot()
+        for total, part in by_total.items():
+            pot.add(part, times=common_total // total)
+        unit = (1 - terms.platform_fee) / (common_total * E12)
         nobody = unattributed_accounts(terms, developers[model_id])
         _share_out(earned[currency], pot, model_id, unit, standings, developers[model_id], nobody)
     for currency, amounts in earned.items():
@@ -168,7 +172,7 @@ def unattributed_accounts(terms: Terms, developers: Parts) -> Parts:
 
 @dataclass
 class _Pot:
-    """Whole sums of amount x weight x share, of all lines of one currency, model and total weight."""
+    """Whole sums of amount x weight x share, of lines of one currency, model and total weight."""
 
     model: int = 0
     unattributed: int = 0
@@ -176,16 +180,27 @@ class _Pot:
     contested: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     contested_unattributed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
+    def add(self, other: _Pot, *, times: int) -> None:
+        self.model += times * other.model
+        self.unattributed += times * other.unattributed
+        for artist_id, amount in other.artists.items():
+            self.artists[artist_id] += times * amount
+        for claim, amount in other.contested.items():
+            self.contested[claim] += times * amount
+        for dispute_id, amount in other.contested_unattributed.items():
+            self.contested_unattributed[dispute_id] += times * amount
+
 
 def _shares(record: SharedRecord, contests: Contests) -> tuple[tuple[str, int], ...]:
     decision = contests.decided.get(record.attribution_id)
     return record.shares_e12 if decision is None else decision.shares_e12
 
 
-def _pour(pot: _Pot, line: Line, contests: Contests, least: int) -> None:
+def _pour(pot: _Pot, line: Line, contests: Contests, least: int, *, common: int) -> None:
+    """Add a line's shares. common: what all of its weights are divided by."""
     artists, contests_open, decided = pot.artists, contests.open, contests.decided
     for weight, record in line.images:
-        unit = line.amount_minor * weight
+        unit = line.amount_minor * (weight // common)
         decision = decided.get(record.attribution_id)
         contest = contests_open.get(record.attribution_id)
         unattributed = record.unattributed_e12 if decision is None else decision.unattributed_e12

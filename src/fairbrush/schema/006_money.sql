@@ -90,7 +90,10 @@ CREATE TABLE settlement (
     policy_digest TEXT NOT NULL,
     reverses TEXT,                             -- a settlement_id
     body JSON NOT NULL,
-    recorded_at TIMESTAMP NOT NULL             -- UTC
+    recorded_at TIMESTAMP NOT NULL,            -- UTC
+    reason TEXT,                               -- why lines were taken back
+    reason_salt TEXT,
+    reason_commitment TEXT
 );
 
 -- Which record settled which image of which revenue line.

@@ -1,0 +1,96 @@
+"""Where settled money is now: claims, erasures and disputes move all that an account holds.
+
+Enters: the book, an account, and since when. Leaves: the account that its money moved on to. The one rule:
+only those entries are followed; what was paid out stays with whom it was paid to, who may then owe it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fairbrush.ledger.book import Account, AccountKind, EntryKind
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MODEL_SUBJECT = "model:"  # begins the subject of a payable account of a model's developer
+
+_SOURCES = {
+    EntryKind.CLAIM: {AccountKind.ESCROW},
+    EntryKind.ERASURE: {AccountKind.ESCROW, AccountKind.DISPUTED, AccountKind.PAYABLE},
+    EntryKind.DISPUTE_OPENED: {AccountKind.ESCROW, AccountKind.PAYABLE},
+    EntryKind.DISPUTE_RESOLVED: {AccountKind.DISPUTED},
+}
+
+
+@dataclass(frozen=True)
+class Move:
+    """An entry that moved accounts' money on: ``accounts`` are both ends, in one currency."""
+
+    number: int
+    kind: EntryKind
+    reference: str
+    currency: str
+    accounts: tuple[Account, ...]
+
+    def target(self, source: Account) -> Account:
+        """Where what ``source`` held went; ``source`` itself where the entry did not move it."""
+        if source not in self.accounts or source.kind not in _SOURCES[self.kind] or not self._leaves(source):
+            return source
+        artist_id = artist_of(source)
+        others = [account for account in self.accounts if account != source and not self._leaves(account)]
+        of_artist = [account for account in others if artist_id and artist_of(account) == artist_id]
+        of_payee = [a for a in others if a.kind is source.kind is AccountKind.PAYABLE and a.subject == ""]
+        same_payee = [account for account in of_payee if account.holder == source.holder]
+        of_nobody = [a for a in others if not artist_of(a) and a not in of_payee]
+        found = of_artist or same_payee or of_nobody
+        return found[0] if found else source
+
+    def _leaves(self, account: Account) -> bool:
+        """Whether an account of this entry is one that was emptied, by what kind it is."""
+        if account.kind not in _SOURCES[self.kind]:
+            return False
+        if self.kind is EntryKind.DISPUTE_RESOLVED:
+            return account.holder == self.reference
+        return artist_of(account) != ""
+
+
+def artist_of(account: Account) -> str:
+    """The artist whose earnings an account holds; empty for none."""
+    match account.kind:
+        case AccountKind.PAYABLE:
+            return "" if account.subject.startswith(MODEL_SUBJECT) else account.subject
+        case AccountKind.ESCROW:
+            return account.holder
+        case AccountKind.DISPUTED:
+            return account.subject
+        case _:
+            return ""
+
+
+def read_moves(connection: DuckDBPyConnection, *, after: int, until: int) -> list[Move]:
+    """The moves by entries with a number above ``after`` and up to ``until``, in order."""
+    rows = connection.execute(
+        "SELECT number, kind, reference, currency, account, holder, subject"
+        " FROM entry JOIN posting ON entry_number = number"
+        " WHERE number > ? AND number <= ? AND kind IN (SELECT unnest(?::TEXT[])) ORDER BY number, line",
+        [after, until, [str(kind) for kind in _SOURCES]],
+    ).fetchall()
+    accounts: dict[tuple[int, str, str, str], list[Account]] = defaultdict(list)
+    for number, kind, reference, currency, account, holder, subject in rows:
+        accounts[number, kind, reference, currency].append(Account(AccountKind(account), holder, subject))
+    return [
+        Move(number, EntryKind(kind), reference, currency, tuple(found))
+        for (number, kind, reference, currency), found in accounts.items()
+    ]
+
+
+def follow(account: Account, currency: str, moves: Sequence[Move]) -> Account:
+    """Where the money of an account is after these moves."""
+    for move in moves:
+        if move.currency == currency:
+            account = move.target(account)
+    return account
