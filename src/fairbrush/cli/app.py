@@ -21,6 +21,7 @@ from fairbrush.cli import (
     model,
     payout,
     policy,
+    settle,
     sql,
     validate,
     workspace,
@@ -50,6 +51,8 @@ app.add_typer(policy.app, name="policy")
 app.command("attribute")(attribute.attribute)
 app.add_typer(payout.app, name="payout")
 app.command("validate")(validate.validate)
+app.command("settle")(settle.settle)
+app.command("settlements")(settle.settlements)
 app.command("sql")(sql.sql)
 app.command("report")(sql.report)
 app.command("doctor")(doctor.doctor)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from fractions import Fraction
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.chain.canonical import canonical_digest, parse_canonical
@@ -23,7 +24,7 @@ from fairbrush.ledger.contests import Contest, Contests, Decision
 from fairbrush.ledger.earnings import Earnings, Parts, Standing, Treatment, exact_earnings
 from fairbrush.ledger.exactly import fraction_text, parse_fraction
 from fairbrush.ledger.lines import LineImage, read_lines, settled_images, shared_lines
-from fairbrush.ledger.moves import artist_of, follow, read_moves
+from fairbrush.ledger.moves import MODEL_SUBJECT, artist_of, follow, read_moves
 from fairbrush.ledger.period import Period
 from fairbrush.ledger.policies import AdoptedPolicy, adopted_policies
 from fairbrush.ledger.rounding import Carried, Part, whole_parts
@@ -61,6 +62,42 @@ class Settlement:
         for part in self.parts:
             sums[part.currency] += part.amount_minor
         return dict(sorted(sums.items()))
+
+
+class Purpose(StrEnum):
+    """What a settled amount is for."""
+
+    PLATFORM = "platform"
+    MODELS = "models"
+    ARTISTS = "artists"
+    ESCROW = "escrow"
+    DISPUTED = "disputed"
+    UNATTRIBUTED = "unattributed"
+
+
+def purpose(account: Account) -> Purpose:
+    """Of an account that a settlement credits."""
+    match account.kind:
+        case AccountKind.PLATFORM:
+            return Purpose.PLATFORM
+        case AccountKind.MODEL:
+            return Purpose.MODELS
+        case AccountKind.PAYABLE:
+            return Purpose.MODELS if account.subject.startswith(MODEL_SUBJECT) else Purpose.ARTISTS
+        case AccountKind.DISPUTED:
+            return Purpose.DISPUTED
+        case AccountKind.ESCROW if account.holder:
+            return Purpose.ESCROW
+        case _:
+            return Purpose.UNATTRIBUTED
+
+
+def by_purpose(parts: Sequence[Part]) -> dict[str, dict[Purpose, int]]:
+    """What parts come to, by currency; every purpose is there."""
+    sums: dict[str, dict[Purpose, int]] = {}
+    for part in sorted(parts, key=attrgetter("currency")):
+        sums.setdefault(part.currency, dict.fromkeys(Purpose, 0))[purpose(part.account)] += part.amount_minor
+    return sums
 
 
 @dataclass(frozen=True)

@@ -389,7 +389,10 @@ class _Work:
         for currency in sorted(earned):
             for account, carry in sorted(self.carries.get(currency, {}).items()):
                 targets = unearned(self.facts, account, nobody)
-                # what is taken back where it lies is rounded together with what was carried there
+                pseudonym = Account(AccountKind.PAYABLE, account.holder)
+                # what is taken back is rounded together with what was carried where it lies
+                if account.kind is AccountKind.PAYABLE and pseudonym in earned[currency] and targets:
+                    targets = ((pseudonym, Fraction(1)),)
                 if targets is not None and account not in earned[currency]:
                     moved += [Carried(account, target, currency, carry * part) for target, part in targets]
         return moved

@@ -117,11 +117,13 @@ def developer_parts(facts: Facts, model_ids: Iterable[str], *, terms: Terms) -> 
 
 def unearned(facts: Facts, account: Account, nobody: Parts) -> Parts | None:
     """Where a fraction that is carried forward goes whose account is to receive nothing more: of an erased
-    artist or payee, or of a dispute that was resolved. None where it stays. nobody: the unattributed."""
+    artist or payee, or of a dispute that is resolved. None where it stays. nobody: the unattributed."""
     artist_id = artist_of(account)
     if artist_id and facts.consents.get(artist_id) is Consent.ERASED:
         return nobody
-    if account.kind is AccountKind.PAYABLE and account.holder in facts.erased_payees:
+    if account.kind is AccountKind.PAYABLE and (
+        account.subject == "" or account.holder in facts.erased_payees
+    ):
         return nobody
     if account.kind is AccountKind.DISPUTED and account.holder not in facts.open_disputes:
         return nobody if not artist_id else ((_held_for(facts, artist_id), Fraction(1)),)
