@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairbrush.chain.canonical import canonical_digest, parse_canonical
 from fairbrush.domain import Consent
-from fairbrush.errors import SettlementError
+from fairbrush.errors import FairbrushError, SettlementError
 from fairbrush.ledger.book import Account, AccountKind, Posting, merged
 from fairbrush.ledger.contests import Contest, Contests, Decision
 from fairbrush.ledger.earnings import Earnings, Parts, Standing, Treatment, exact_earnings
@@ -231,24 +231,29 @@ def settlement_postings(parts: Sequence[Part]) -> list[Posting]:
     return merged([*(Posting(part.account, part.currency, part.amount_minor) for part in parts), *revenue])
 
 
-def list_settlements(connection: DuckDBPyConnection) -> list[Settlement]:
-    """All, in order."""
+def list_settlements(connection: DuckDBPyConnection, *, only: str | None = None) -> list[Settlement]:
+    """All in order, or the one with this id."""
     counts = {
         settlement_id: (lines, images)
         for settlement_id, lines, images in connection.execute(
-            "SELECT settlement_id, count(DISTINCT revenue_id), count(*) FROM settlement_line GROUP BY ALL"
+            "SELECT settlement_id, count(DISTINCT revenue_id), count(*) FROM settlement_line"
+            " WHERE settlement_id = coalesce($1, settlement_id) GROUP BY ALL",
+            [only],
         ).fetchall()
     }
     parts: dict[str, list[Part]] = defaultdict(list)
     for settlement_id, kind, holder, subject, currency, exact, amount in connection.execute(
         "SELECT settlement_id, account, holder, subject, currency, exact_minor, amount_minor"
-        " FROM settlement_part ORDER BY settlement_id, currency, account, holder, subject"
+        " FROM settlement_part WHERE settlement_id = coalesce($1, settlement_id)"
+        " ORDER BY settlement_id, currency, account, holder, subject",
+        [only],
     ).fetchall():
         account = Account(AccountKind(kind), holder, subject)
         parts[settlement_id].append(Part(account, currency, parse_fraction(exact), amount))
     rows = connection.execute(
         "SELECT settlement_id, number, kind, period_from, period_to, policy_digest, reverses"
-        " FROM settlement ORDER BY number"
+        " FROM settlement WHERE settlement_id = coalesce($1, settlement_id) ORDER BY number",
+        [only],
     ).fetchall()
     return [
         Settlement(
@@ -267,63 +272,77 @@ def list_settlements(connection: DuckDBPyConnection) -> list[Settlement]:
 
 def find_settlement(connection: DuckDBPyConnection, name: str) -> Settlement:
     """By number, id, or the beginning of an id (8 digits or more). Raises SettlementError."""
+    rows = connection.execute("SELECT settlement_id, number FROM settlement").fetchall()
     found = [
-        one
-        for one in list_settlements(connection)
-        if name == str(one.number) or (len(name) >= _SHORTEST and one.settlement_id.startswith(name))
+        settlement_id
+        for settlement_id, number in rows
+        if name == str(number) or (len(name) >= _SHORTEST and settlement_id.startswith(name))
     ]
     if len(found) != 1:
         raise SettlementError(
             f"{'No settlement is' if not found else 'Several settlements are'} called {name!r}.",
             next_step="List them: fairbrush settlements",
         )
-    return found[0]
+    return list_settlements(connection, only=found[0])[0]
 
 
 def recheck(connection: DuckDBPyConnection, settlement_id: str) -> list[str]:
     """How a settlement differs from what it must be by what it froze, by the settlements before it and by the
-    book; nothing where it does not. Raises SettlementError where what it was computed from is gone.
+    book; nothing where it does not. Raises SettlementError where it, or what it was computed from, is gone.
     """
-    body = read_body(connection, settlement_id)
     settlement = find_settlement(connection, settlement_id)
-    found = []
+    return _recheck(connection, settlement, read_carries(connection, before=settlement.number))
+
+
+def recheck_all(connection: DuckDBPyConnection) -> dict[str, list[str]]:
+    """``recheck`` of every settlement, in their order, by id; those in order are left out."""
+    carries: Carries = {}
+    found = {}
+    for settlement in list_settlements(connection):
+        try:
+            problems = _recheck(connection, settlement, carries)
+        except FairbrushError as error:
+            problems = [error.message]
+        if problems:
+            found[settlement.settlement_id] = problems
+        add_carries(carries, settlement.parts)
+    return found
+
+
+def _recheck(connection: DuckDBPyConnection, settlement: Settlement, carries: Carries) -> list[str]:
+    """carries: before this settlement."""
+    settlement_id = settlement.settlement_id
+    body = read_body(connection, settlement_id)
     if canonical_digest(body) != settlement_id:
-        found.append("its body is not the one it is named after")
-    written = (
-        body["number"],
-        body["kind"],
-        Period(*map(date.fromisoformat, body["period"])),
-        body["policy_digest"],
-        body["reverses"],
-    )
-    if written != (
+        return ["its body is not the one it is named after"]
+    found = []
+    written = [
         settlement.number,
         str(settlement.kind),
-        settlement.period,
+        [settlement.period.first.isoformat(), settlement.period.last.isoformat()],
         settlement.policy_digest,
         settlement.reverses,
-    ):
+    ]
+    if written != [body[name] for name in ("number", "kind", "period", "policy_digest", "reverses")]:
         found.append("its columns are not what its body says")
     images = settled_images(connection, settlement_id)
     if images_digest(images) != body["images_digest"]:
-        found.append("its lines are not those it was computed from")
+        return [*found, "its lines are not those it was computed from"]
     if settlement.kind is SettlementKind.REVERSAL:
         earned, problems = _taken(connection, body, images)
         found += problems
     else:
         frozen = read_frozen(connection, settlement_id)
         if standings_digest(list(frozen.standings.values())) != body["standings"]:
-            found.append("its standings are not those it was computed from")
+            return [*found, "its standings are not those it was computed from"]
         earned = frozen.earnings(connection, images)
     carried = [
         Carried(named_account(source), named_account(target), currency, parse_fraction(amount))
         for currency, source, target, amount in body["carried"]
     ]
-    carries = read_carries(connection, before=settlement.number)
     found += _moved_wrongly(carried, carries)
     parts = round_all(earned, carries, carried)
-    if sorted(parts) != sorted(settlement.parts):
-        found += _differences(parts, settlement.parts)
+    found += _differences(parts, settlement.parts)
     if settlement_postings(parts) != _posted(connection, settlement_id):
         found.append("its entry in the book is not what it settled")
     return found

@@ -267,10 +267,11 @@ class _Work:
         """The lines that can be settled, their images, and the lines that cannot be."""
         known, unsettled = [], []
         for line in lines:
-            if (line.model_id or policy.split.model) in self.facts.models:
+            model_id = line.model_id or policy.split.model
+            if model_id in self.facts.models:
                 known.append(line)
             else:
-                unsettled.append(_unsettled(line, f"No model {line.model_id!r} is registered."))
+                unsettled.append(_unsettled(line, f"No model {model_id!r} is registered."))
         chosen = choose_records(self.connection, known, policy)
         by_line = {revenue_id: list(own) for revenue_id, own in groupby(chosen, attrgetter("revenue_id"))}
         ready, images = [], []
