@@ -655,6 +655,38 @@ def check_history(store: Store, history: list[tuple[str, object]]) -> None:
     assert settle(store, YEAR, now=NOW).settlements == ()
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 3), amounts, st.sampled_from([*Consent][:3])), min_size=1, max_size=6),
+    st.randoms(),
+)
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_taking_every_line_back_leaves_nothing_anywhere(lines, random) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        create_workspace(Path(folder) / "space")
+        with open_registry(Path(folder) / "space") as store:
+            publish(store)
+            for name in ("ann", "bo", "cy"):
+                artist(store, name)
+            adopted(store, platform_fee=0.07)
+            for number in range(4):
+                record(store, look_up(number, {"ann": E12 // 3, "bo": E12 // (number + 5), "cy": E12 // 7}))
+            ids = []
+            for number, (image, amount, consent) in enumerate(lines):
+                set_consent(store, "ann", consent, now=NOW)
+                ids.append(bring(store, str(number), amount, image=image))
+                settle(store, YEAR, now=NOW)
+                escrow = held(store).get("escrow ann", 0)
+                if consent is Consent.OPTED_IN and escrow:
+                    account = Account(AccountKind.ESCROW, "ann")
+                    move(store, EntryKind.CLAIM, account, payable("ann"), escrow, str(number))
+            random.shuffle(ids)
+            for revenue_id in ids:
+                cancel(store, revenue_id)
+                correct(store, revenue_ids=[revenue_id], why="w", now=NOW)
+            assert_sound(store)
+            assert held(store) == {}
+
+
 def test_an_alteration_of_anything_a_settlement_was_made_from_is_found(store: Store) -> None:
     adopted(store)
     record(store, look_up("x", {"ann": HALF, "bo": HALF}))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 _DIGITS = 4000  # of one piece
+_PIECE = 10**_DIGITS
 
 
 def fraction_text(number: Fraction) -> str:
@@ -32,8 +33,8 @@ def parse_fraction(text: str) -> Fraction:
 
 def _digits(number: int) -> str:
     pieces = []
-    while number >= 10**_DIGITS:
-        number, low = divmod(number, 10**_DIGITS)
+    while number >= _PIECE:
+        number, low = divmod(number, _PIECE)
         pieces.append(str(low).rjust(_DIGITS, "0"))
     return "".join([str(number), *reversed(pieces)])
 
@@ -42,5 +43,5 @@ def _whole(text: str) -> int:
     first = len(text) % _DIGITS or _DIGITS
     number = int(text[:first])
     for start in range(first, len(text), _DIGITS):
-        number = number * 10**_DIGITS + int(text[start : start + _DIGITS])
+        number = number * _PIECE + int(text[start : start + _DIGITS])
     return number
