@@ -444,6 +444,27 @@ def test_what_is_contested_is_set_aside_and_what_was_decided_is_followed(
     assert set(store.connection.execute(lines).fetchall()) == {("d-x", None), (None, "d-y")}
 
 
+def test_a_fraction_that_was_set_aside_is_not_taken_back_from_a_dispute_that_is_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopted(store)
+    one = look_up("x", {"ann": E12 * 3 // 10, "bo": E12 * 7 // 10})
+    record(store, one)
+    with monkeypatch.context() as patch:
+        contest = Contest("d-x", frozenset({"ann"}), unattributed=False)
+        contested(patch, Contests(open={one.attribution_id: contest}))
+        x = bring(store, "r1", 1, image="x")
+        settled(store)
+    assert held(store) == {"payable p-bo bo": 1}
+    correct(store, revenue_ids=[x], why="it is over", now=NOW)
+    assert_sound(store)
+    assert held(store) == {"payable p-bo bo": 1}
+    assert {shown(a) for a in read_carries(store.connection, before=9)["EUR"]} == {
+        "payable p-ann ann",
+        "payable p-bo bo",
+    }
+
+
 # corrections
 
 

@@ -399,11 +399,21 @@ def _taken(
         for account, amount in amounts.items():
             back[follow(account, currency, moves)] -= amount
         own = taken.get(currency, {})
-        # what stood for an artist who was erased since lies elsewhere: there only the sum is known
-        wrong = [account for account, amount in own.items() if artist_of(account) and back[account] != amount]
+        # what stood for an artist who was erased since, or for a closed dispute, lies elsewhere: of the one
+        # only the sum over all is known, of the other the sum over the artist
+        by_artist, own_by_artist = _by_artist(back), _by_artist(own)
+        wrong = [artist_id for artist_id, sum_ in own_by_artist.items() if by_artist[artist_id] != sum_]
         if wrong or sum(own.values()) != sum(back.values()):
             problems.append(f"it did not take back what its lines earned in {currency}")
     return taken, problems
+
+
+def _by_artist(amounts: Mapping[Account, Fraction]) -> dict[str, Fraction]:
+    sums: dict[str, Fraction] = defaultdict(Fraction)
+    for account, amount in amounts.items():
+        if artist_id := artist_of(account):
+            sums[artist_id] += amount
+    return sums
 
 
 def _moved_wrongly(carried: Sequence[Carried], carries: Carries) -> list[str]:

@@ -26,7 +26,7 @@ from fairbrush.chain.log import Append
 from fairbrush.chain.tables import SETTLEMENT_LINES, SETTLEMENT_PARTS, SETTLEMENT_STANDINGS, SETTLEMENTS
 from fairbrush.domain import Consent
 from fairbrush.errors import PolicyError
-from fairbrush.ledger.book import Account, AccountKind, EntryKind, post
+from fairbrush.ledger.book import Account, AccountKind, EntryKind, balances, post
 from fairbrush.ledger.contests import Contests
 from fairbrush.ledger.earnings import (
     Earnings,
@@ -196,12 +196,14 @@ class _Work:
         images = settled_images(self.connection, frozen.settlement_id, revenue_ids)
         earned = frozen.earnings(self.connection, images)
         moves = read_moves(self.connection, after=frozen.after_entry, until=self.after_entry)
+        disputed = balances(self.connection, AccountKind.DISPUTED)
         taken: Earnings = {}
         for currency, amounts in earned.items():
             back: dict[Account, Fraction] = defaultdict(Fraction)
             for account, amount in amounts.items():
                 holder = follow(account, currency, moves)
-                for target, part in self._still_there(holder, frozen):
+                is_empty = (holder, currency) not in disputed
+                for target, part in self._still_there(holder, frozen, is_empty=is_empty):
                     back[target] -= amount * part
             taken[currency] = {account: amount for account, amount in sorted(back.items()) if amount}
         carried = self._carried(taken, frozen.policy)
@@ -402,13 +404,17 @@ class _Work:
         developers = developer_parts(self.facts, [policy.split.model], terms=policy.terms)
         return unattributed_accounts(policy.terms, developers[policy.split.model])
 
-    def _still_there(self, account: Account, frozen: Frozen) -> Parts:
-        """An account, or what stands for it where its artist was erased and it held nothing to move on."""
+    def _still_there(self, account: Account, frozen: Frozen, *, is_empty: bool) -> Parts:
+        """An account, or what stands for it where it held nothing to move on when its artist was erased or
+        its dispute was resolved. is_empty: no dispute holds anything in it now."""
+        nobody = self._nobody(frozen.policy)
+        if account.kind is AccountKind.DISPUTED and is_empty:
+            return unearned(self.facts, account, nobody) or ((account, Fraction(1)),)
         if self.facts.consents.get(artist_of(account)) is not Consent.ERASED:
             return ((account, Fraction(1)),)
         if account.kind is AccountKind.PAYABLE:
             return ((Account(AccountKind.PAYABLE, account.holder), Fraction(1)),)
-        return self._nobody(frozen.policy)
+        return nobody
 
 
 def _insert(append: Append, computed: _Computed, *, now: datetime) -> None:
