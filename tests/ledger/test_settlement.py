@@ -350,6 +350,16 @@ def test_a_fraction_carried_for_an_artist_who_is_erased_goes_to_the_unattributed
     assert "ann" not in {shown(account) for account in read_carries(store.connection, before=99)["EUR"]}
 
 
+def test_what_an_artist_earns_whose_payee_is_erased_waits_in_escrow(store: Store) -> None:
+    adopted(store)
+    record(store, look_up("x", {"ann": HALF}, model_e12=HALF))
+    bring(store, "r1", 100, image="x")
+    store.connection.execute("UPDATE payee SET name = NULL WHERE payee_id = 'p-ann'")
+    store.connection.execute("UPDATE model SET payee_id = 'p-ann'")
+    settled(store)
+    assert held(store) == {"escrow ann": 50, "model sd-1.5": 50}
+
+
 @pytest.mark.parametrize(
     ("rule", "trained", "ann"),
     [

@@ -43,9 +43,13 @@ class Move:
         artist_id = artist_of(source)
         others = [account for account in self.accounts if account != source and not self._leaves(account)]
         of_artist = [account for account in others if artist_id and artist_of(account) == artist_id]
-        of_payee = [a for a in others if a.kind is source.kind is AccountKind.PAYABLE and a.subject == ""]
-        same_payee = [account for account in of_payee if account.holder == source.holder]
-        of_nobody = [a for a in others if not artist_of(a) and a not in of_payee]
+        pseudonyms = [a for a in others if a.kind is AccountKind.PAYABLE and a.subject == ""]
+        same_payee = [
+            account
+            for account in pseudonyms
+            if source.kind is AccountKind.PAYABLE and account.holder == source.holder
+        ]
+        of_nobody = [a for a in others if not artist_of(a) and a not in pseudonyms]
         found = of_artist or same_payee or of_nobody
         return found[0] if found else source
 
