@@ -38,7 +38,7 @@ class Move:
 
     def target(self, source: Account) -> Account:
         """Where what ``source`` held went; ``source`` itself where the entry did not move it."""
-        if source not in self.accounts or source.kind not in _SOURCES[self.kind] or not self._leaves(source):
+        if source not in self.accounts or not self._leaves(source):
             return source
         artist_id = artist_of(source)
         others = [account for account in self.accounts if account != source and not self._leaves(account)]
