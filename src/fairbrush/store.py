@@ -37,6 +37,7 @@ DEFAULT_WAIT_S = 10.0
 COMPACTING_NAME = f".compacting-{DATABASE_NAME}"
 
 _SCHEMA_FOLDER = Path(__file__).parent / "schema"
+_ROWS_AT_ONCE = 20_000
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.25
 _HANDOVER_S = 0.1
@@ -285,10 +286,12 @@ def insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequenc
     types = connection.execute(
         "SELECT data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table]
     ).fetchall()
-    columns = list(zip(*rows, strict=True))
-    assert len(columns) == len(types), f"{table} has {len(types)} columns, not {len(columns)}"
     lists = ", ".join(f"unnest(?::{type_}[])" for (type_,) in types)
-    connection.execute(f"INSERT INTO {table} SELECT {lists}", [list(column) for column in columns])
+    # in slices: a parameter takes several times the memory of its row
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        columns = list(zip(*rows[first : first + _ROWS_AT_ONCE], strict=True))
+        assert len(columns) == len(types), f"{table} has {len(types)} columns, not {len(columns)}"
+        connection.execute(f"INSERT INTO {table} SELECT {lists}", [list(column) for column in columns])
 
 
 def table_columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
