@@ -22,6 +22,7 @@ from fairbrush.cli import (
     payout,
     policy,
     settle,
+    revenue,
     sql,
     validate,
     workspace,
@@ -53,6 +54,7 @@ app.add_typer(payout.app, name="payout")
 app.command("validate")(validate.validate)
 app.command("settle")(settle.settle)
 app.command("settlements")(settle.settlements)
+app.add_typer(revenue.app, name="revenue")
 app.command("sql")(sql.sql)
 app.command("report")(sql.report)
 app.command("doctor")(doctor.doctor)
