@@ -117,7 +117,7 @@ any_line = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(lines=st.lists(any_line, max_size=12), parts=st.integers(1, 4))
 def test_saying_it_again_changes_nothing_however_it_is_cut(lines: list[Line], parts: int) -> None:
     """The first line of a reference stays; what comes later is the same or refused, in one call or many."""
@@ -314,8 +314,11 @@ def test_a_cancelled_line_stays_and_is_never_open_again(store: Store) -> None:
 
 
 def settle_by_hand(store: Store, kind: str, number: int, reverses: str | None, *references: str) -> None:
-    head = (f"s{number}", number, kind, date(2026, 1, 1), date(2026, 1, 31), "p", reverses, "{}", NOW)
-    insert_rows(store.connection, "settlement", [head])
+    store.connection.execute(
+        "INSERT INTO settlement (settlement_id, number, kind, period_from, period_to, policy_digest,"
+        " reverses, body, recorded_at) VALUES (?, ?, ?, DATE '2026-01-01', DATE '2026-01-31', 'p', ?, '{}', ?)",
+        [f"s{number}", number, kind, reverses, NOW],
+    )
     lines = [(f"s{number}", line(r).revenue_id, MOON, "a", None, None) for r in references]
     insert_rows(store.connection, "settlement_line", lines)
 

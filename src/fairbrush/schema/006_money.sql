@@ -67,7 +67,7 @@ CREATE TABLE revenue (
 CREATE TABLE revenue_image (
     revenue_id TEXT NOT NULL,
     image_sha256 TEXT NOT NULL,
-    weight_e6 BIGINT NOT NULL                  -- 10^6 each where it is spread by count
+    weight_e6 BIGINT NOT NULL                  -- 10^6 for each time where it is spread by count
 );
 
 CREATE TABLE revenue_event (
