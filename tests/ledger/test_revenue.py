@@ -316,7 +316,8 @@ def test_a_cancelled_line_stays_and_is_never_open_again(store: Store) -> None:
 def settle_by_hand(store: Store, kind: str, number: int, reverses: str | None, *references: str) -> None:
     store.connection.execute(
         "INSERT INTO settlement (settlement_id, number, kind, period_from, period_to, policy_digest,"
-        " reverses, body, recorded_at) VALUES (?, ?, ?, DATE '2026-01-01', DATE '2026-01-31', 'p', ?, '{}', ?)",
+        " reverses, body, recorded_at)"
+        " VALUES (?, ?, ?, DATE '2026-01-01', DATE '2026-01-31', 'p', ?, '{}', ?)",
         [f"s{number}", number, kind, reverses, NOW],
     )
     lines = [(f"s{number}", line(r).revenue_id, MOON, "a", None, None) for r in references]

@@ -127,6 +127,8 @@ def add(
     if added.outcome is Outcome.CANCELLED:
         say(f"{recorded.reference} was cancelled: it will not be settled.")
         say("  next: use another reference for what did come in.")
+    elif period is not None and over is None and recorded.earned.last >= utc_now().date():
+        say(f"The period is not over: images answered from now on get nothing of {recorded.reference}.")
     elif not has_answer:
         say("No answer to this image is recorded yet: the line stays open until there is one.")
         say("  next: fairbrush attribute IMAGE")

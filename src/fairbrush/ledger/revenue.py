@@ -489,7 +489,7 @@ def _check_same(line: Line, stored: Recorded) -> None:
     if differing:
         raise MoneyError(
             f"The reference {shown(line.reference)} is known with other content: {'; '.join(differing)}.",
-            next_step="Use another reference, or first cancel that one: fairbrush revenue cancel REFERENCE",
+            next_step="Use another reference; if that line was wrong: fairbrush revenue cancel REFERENCE",
         )
 
 

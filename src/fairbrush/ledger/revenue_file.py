@@ -83,7 +83,7 @@ class Images:
             except ImageRefusedError as error:
                 raise MoneyError(
                     f"{shown(text)} is neither an image's file nor a SHA-256: {error.detail}",
-                    next_step="Check the path.",
+                    next_step="A SHA-256 has 64 digits of 0 to 9 and a to f.",
                 ) from error
         return self._known[path]
 
