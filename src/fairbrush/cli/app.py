@@ -15,6 +15,7 @@ from fairbrush.cli import (
     cache,
     creator,
     demo,
+    dispute,
     doctor,
     embed,
     index,
@@ -51,6 +52,7 @@ app.add_typer(index.app, name="index")
 app.add_typer(policy.app, name="policy")
 app.command("attribute")(attribute.attribute)
 app.add_typer(payout.app, name="payout")
+app.add_typer(dispute.app, name="dispute")
 app.command("validate")(validate.validate)
 app.command("settle")(settle.settle)
 app.command("settlements")(settle.settlements)
