@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
 from fake_records import digest, record
 
+from fairbrush.chain.canonical import canonical_digest
 from fairbrush.chain.log import Append, insert_chained
 from fairbrush.chain.tables import INDEX_VERSIONS
+from fairbrush.chain.tables import REVENUE as REVENUE_LINES
 from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.people import add_creator
 from fairbrush.corpus.registry import add_artist
 from fairbrush.domain import Artist, Consent, Creator
 from fairbrush.ledger.book import Account, AccountKind, EntryKind, Posting, balances, post
+from fairbrush.ledger.period import parse_period
 from fairbrush.ledger.policies import NO_POLICY, Pins, adopt
-from fairbrush.ledger.records import load_pending, write_pending
+from fairbrush.ledger.policy import Policy
+from fairbrush.ledger.records import drain, write_pending
 from fairbrush.store import Store
 from fairbrush.workspace import create_workspace
 
@@ -26,6 +30,7 @@ NOW = datetime(2026, 6, 1, 12)
 JANUARY = date(2026, 1, 1)
 PINS = Pins("0123456789abcdef", "v0001")
 REVENUE = Account(AccountKind.REVENUE)
+HALF_E12 = 5 * 10**11
 FUND = Account(AccountKind.FUND)
 
 
@@ -78,15 +83,48 @@ class World:
             account: amount for (account, of), amount in held.items() if of == currency and account != REVENUE
         }
 
-    def look_up(self, name: str, *artists: Artist, model_e12: int = 5 * 10**11) -> str:
-        """The attribution_id of a recorded look-up that credits these alike."""
-        ids = tuple(artist.artist_id for artist in artists)
+    def look_up(self, name: str, *artists: Artist, unattributed_e12: int = 0, is_drained: bool = True) -> str:
+        """The attribution_id of a recorded look-up as the policy pins it: half is the model's, the rest is
+        these artists' alike, but for what is unattributed."""
         folder = self.store.workspace / "records"
-        one = record(name, artists=ids, model_e12=model_e12)
+        ids = tuple(artist.artist_id for artist in artists)
+        one = record(name, artists=ids, model_e12=HALF_E12 + unattributed_e12)
+        body = {
+            **one.body,
+            "identity": {**one.body["identity"], "policy_digest": Policy().digest},
+            "model_share_e12": HALF_E12,
+            "unattributed_e12": one.body["unattributed_e12"] + unattributed_e12,
+        }
+        one = replace(one, body=body)
         write_pending(folder, [one])
-        with self.store.transaction() as connection:
-            load_pending(connection, folder)
+        if is_drained:
+            drain(self.store.connection, folder)
         return one.attribution_id
+
+    def bring_in(self, name: str, amount_minor: int, *, currency: str = "EUR") -> None:
+        """Revenue of the image of the look-up ``name`` in January."""
+        connection = self.store.connection
+        reference = f"invoice {len(connection.execute('FROM revenue').fetchall())}"
+        row = (
+            canonical_digest({"reference": reference}),
+            reference,
+            currency,
+            amount_minor,
+            JANUARY,
+            JANUARY,
+            digest(name),
+            None,
+            None,
+            None,
+            NOW,
+        )
+        with self.store.transaction():
+            insert_chained(connection, REVENUE_LINES, [row], now=NOW)
+
+    def settle(self) -> None:
+        from fairbrush.ledger.settlement import settle
+
+        settle(self.store, parse_period("2026-01"), now=NOW)
 
 
 def payable(artist: Artist) -> Account:
@@ -102,7 +140,7 @@ def adopt_policy(store: Store, table: dict[str, object], *, day: date = JANUARY)
         row = (digest("v0001"), PINS.version, None, "mini", PINS.space_id, 3, 9, 0.25, NOW)
         with store.transaction() as connection:
             insert_chained(connection, INDEX_VERSIONS, [row], now=NOW)
-    adopt(store, table, effective_from=day, now=NOW, current=PINS)
+    adopt(store, {"value": "nearest", **table}, effective_from=day, now=NOW, current=PINS)
 
 
 def make_world(store: Store) -> World:

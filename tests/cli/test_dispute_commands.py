@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from disputed_worlds import open_world
+from disputed_worlds import adopt_policy, open_world
 from workspaces import answer, command
 
 from fairbrush.corpus.changes import open_registry
@@ -70,6 +73,47 @@ def test_list_shows_what_waits_and_what_is_set_aside(space: Path) -> None:
     assert " ".join(table[0].split()) == "dispute_id state over subject_id by contested set_aside ruling"
     assert table[1].split()[0] == of_bo["dispute_id"][:16]
     assert "0.20 EUR" in table[1]
+
+
+def test_shares_from_open_to_resolved(tmp_path: Path) -> None:
+    space = tmp_path / "space"
+    with open_world(space) as world:
+        adopt_policy(world.store, {})
+        attribution_id = world.look_up("x", world.ann, world.bo, is_drained=False)
+        world.bring_in("x", 1000)
+    # the record still waits in a file
+    words = ("--attribution", attribution_id[:8], "--by", "Rival", "--reason", "My style")
+    opened = answer(space, "dispute", "open", *words)
+    assert (opened["over"], opened["subject_id"]) == ("attribution", attribution_id)
+    assert [one["artist"] for one in opened["contested"]] == ["Ann", "Bo"]
+    assert (opened["claims_unattributed"], opened["set_aside"]) == (False, {})
+    again = command(space, "dispute", "open", *words)
+    assert (again.code, opened["dispute_id"] in again.stderr) == (2, True)
+    with open_registry(space) as store:
+        replace(world, store=store).settle()
+    assert held(space) == {"disputed": 500, "model": 500}
+    gift = ("--give", "Cy:1/4", "--give", "bo:0.5", "--reason", "Two hands")
+    ran = command(space, "dispute", "resolve", opened["dispute_id"][:8], "--give", "Bo:1", *gift)
+    assert (ran.code, "twice" in ran.stderr) == (2, True)
+    resolved = answer(space, "dispute", "resolve", opened["dispute_id"][:8], *gift)
+    assert resolved["ruling"]["kind"] == "give"
+    assert {one["artist"]: one["part"] for one in resolved["ruling"]["artists"]} == {"Bo": "1/2", "Cy": "1/4"}
+    assert held(space) == {"escrow": 125, "fund": 125, "model": 500, "payable": 250}
+    again = command(space, "dispute", "resolve", opened["dispute_id"][:8], "--rejected", "--reason", "No")
+    assert (again.code, "resolved already: upheld" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "contested"),
+    [([], "Ann"), (["--unattributed"], "(unattributed)"), (["--unattributed", "--contest", "ann"], "both")],
+)
+def test_what_is_contested_is_what_was_named(tmp_path: Path, words: list[str], contested: str) -> None:
+    with open_world(tmp_path / "space") as world:
+        attribution_id = world.look_up("x", world.ann, unattributed_e12=10**11)
+    subject = ("--attribution", attribution_id, "--by", "Rival", "--reason", "Mine")
+    ran = command(tmp_path / "space", "dispute", "open", *subject, *words, "--csv")
+    (row,) = csv.DictReader(io.StringIO(ran.text))
+    assert row["contested"] == ("Ann, (unattributed)" if contested == "both" else contested)
 
 
 def test_nobodys_money_leaves_and_the_next_step_is_told(space: Path) -> None:

@@ -2,51 +2,71 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from disputed_worlds import (
     FUND,
+    HALF_E12,
     NOW,
     World,
     adopt_policy,
     escrow,
+    make_world,
     open_world,
     payable,
 )
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fairbrush.chain.commitment import commitment
+from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.consent import set_consent
 from fairbrush.corpus.erasure import erase_artist
 from fairbrush.corpus.people import add_creator
 from fairbrush.corpus.registry import find_artist
-from fairbrush.domain import Consent
+from fairbrush.domain import Artist, Consent
 from fairbrush.errors import DisputeError
 from fairbrush.ledger.book import Account, AccountKind, EntryKind
-from fairbrush.ledger.contests import Contest
+from fairbrush.ledger.contests import Contest, Decision
 from fairbrush.ledger.disputes import (
     Assigned,
     Dispute,
     Divided,
     Rejected,
     State,
+    Subject,
     contest_of,
+    decision_of,
     find_dispute,
     forget_reasons,
     read_contests,
     read_disputes,
     set_aside,
 )
-from fairbrush.ledger.disputing import contest_standing, resolve_dispute
+from fairbrush.ledger.disputing import contest_attribution, contest_standing, resolve_dispute
+from fairbrush.store import Store
+
+MODEL = Account(AccountKind.MODEL, "sd-1.5")
+
+
+@pytest.fixture(scope="module")
+def first_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Closed: to be copied."""
+    with open_world(tmp_path_factory.mktemp("first") / "space") as made:
+        return made
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with open_world(tmp_path / "space") as made:
-        yield made
+def world(first_world: World, tmp_path: Path) -> Iterator[World]:
+    with open_registry(Path(shutil.copytree(first_world.store.workspace, tmp_path / "space"))) as store:
+        yield replace(first_world, store=store)
 
 
 def contest(world: World, artist: str = "ann", *, creator_id: str | None = None) -> Dispute:
@@ -170,6 +190,269 @@ def test_artist_may_be_contested_again_once_it_is_decided(world: World) -> None:
 def test_dispute_over_nothing_earned_books_nothing(world: World) -> None:
     resolve(world, contest(world), Rejected())
     assert entries(world) == []
+
+
+# attribution
+
+
+def contest_shares(
+    world: World, attribution_id: str, *artists: Artist, unattributed: bool = False
+) -> Dispute:
+    """Of all that it credits, where nobody is named and the unattributed part is not claimed."""
+    named = [artist.artist_id for artist in artists]
+    return contest_attribution(
+        world.store,
+        attribution_id,
+        creator_id=world.rival.creator_id,
+        artist_ids=named if named or unattributed else None,
+        claims_unattributed=unattributed,
+        reason="This is my style.",
+        now=NOW,
+    )
+
+
+@pytest.fixture
+def shared(world: World) -> str:
+    """A look-up that gives Ann and Bo 0.2 each, the model 0.5 and nobody 0.1, with 10.00 EUR of revenue."""
+    adopt_policy(world.store, {})
+    attribution_id = world.look_up("x", world.ann, world.bo, unattributed_e12=10**11)
+    world.bring_in("x", 1000)
+    return attribution_id
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("contested", "unattributed", "aside"),
+    [
+        ([], False, {"ann": 200, "bo": 200}),
+        (["ann"], False, {"ann": 200}),
+        (["bo"], True, {"bo": 200, "": 100}),
+        ([], True, {"": 100}),
+    ],
+)
+def test_contested_shares_are_set_aside_whether_or_not_they_were_settled(
+    world: World, shared: str, when: str, contested: list[str], unattributed: bool, aside: dict[str, int]
+) -> None:
+    if when == "after":
+        world.settle()
+    dispute = contest_shares(
+        world, shared, *(getattr(world, name) for name in contested), unattributed=unattributed
+    )
+    if when == "before":
+        world.settle()
+    ids = {"": "", "ann": world.ann.artist_id, "bo": world.bo.artist_id}
+    paid = {payable(world.ann): 200, payable(world.bo): 200, FUND: 100, MODEL: 500}
+    for name in aside:
+        paid.pop(FUND if not name else payable(getattr(world, name)))
+    set_aside_now = {disputed(dispute, ids[name]): amount for name, amount in aside.items()}
+    assert world.balances() == paid | set_aside_now
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_rejected_contest_of_shares_leaves_them_as_they_were(world: World, shared: str, when: str) -> None:
+    if when == "after":
+        world.settle()
+    dispute = contest_shares(world, shared, world.ann, unattributed=True)
+    world.settle()
+    resolve(world, dispute, Rejected())
+    assert world.balances() == {payable(world.ann): 200, payable(world.bo): 200, FUND: 100, MODEL: 500}
+    world.bring_in("x", 100)
+    world.settle()
+    assert world.balances() == {payable(world.ann): 220, payable(world.bo): 220, FUND: 110, MODEL: 550}
+
+
+@pytest.mark.parametrize("when", ["never", "before", "after"])
+def test_ruling_divides_what_was_contested_and_later_revenue_follows_it(
+    world: World, shared: str, when: str
+) -> None:
+    if when == "before":
+        world.settle()
+    dispute = contest_shares(world, shared, world.ann, unattributed=True)  # 0.3 of the image
+    if when == "after":
+        world.settle()
+    give = {world.cy.artist_id: Fraction(1, 3), world.bo.artist_id: Fraction(1, 2)}
+    resolved = resolve(world, dispute, Divided(give))
+    assert resolved.resolution is not None
+    assert resolved.resolution.decision == Decision(
+        dispute.dispute_id,
+        tuple(sorted({world.bo.artist_id: 35 * 10**10, world.cy.artist_id: 10**11}.items())),
+        5 * 10**10,
+    )
+    assert decision_of(world.store.connection, dispute.dispute_id) == resolved.resolution.decision
+    world.settle()
+    assert world.balances() == {payable(world.bo): 350, escrow(world.cy): 100, FUND: 50, MODEL: 500}
+    world.bring_in("x", 100)
+    world.settle()
+    assert world.balances() == {payable(world.bo): 385, escrow(world.cy): 110, FUND: 55, MODEL: 550}
+
+
+def test_nothing_given_is_unattributed(world: World, shared: str) -> None:
+    world.settle()
+    resolve(world, contest_shares(world, shared), Divided())
+    assert world.balances() == {FUND: 500, MODEL: 500}
+
+
+def test_decided_shares_can_be_contested_again(world: World, shared: str) -> None:
+    world.settle()
+    first = contest_shares(world, shared, world.ann)
+    with pytest.raises(DisputeError, match=rf"contested already.*{first.dispute_id}"):
+        contest_shares(world, shared, world.bo)
+    resolve(world, first, Divided({world.cy.artist_id: Fraction(1)}))
+    with pytest.raises(DisputeError, match="not credited"):
+        contest_shares(world, shared, world.ann)
+    second = contest_shares(world, shared, world.cy)
+    assert world.balances()[disputed(second, world.cy.artist_id)] == 200
+    contests = read_contests(world.store.connection)
+    assert contests.open == {shared: second.contest}
+    assert contests.decided[shared].dispute_id == first.dispute_id
+    resolve(world, second, Divided({world.ann.artist_id: Fraction(1)}))
+    assert world.balances() == {payable(world.ann): 200, payable(world.bo): 200, FUND: 100, MODEL: 500}
+    assert read_contests(world.store.connection).decided[shared].dispute_id == second.dispute_id
+    assert contest_of(world.store.connection, first.dispute_id).artist_ids == {world.ann.artist_id}
+
+
+@pytest.mark.parametrize("first", ["standing", "shares"])
+def test_what_two_disputes_hold_waits_for_both(world: World, shared: str, first: str) -> None:
+    world.settle()
+    if first == "standing":
+        of_ann, of_share = contest(world), contest_shares(world, shared, world.ann)
+    else:
+        of_share, of_ann = contest_shares(world, shared, world.ann), contest(world)
+    resolve(world, of_ann, Rejected())
+    assert world.balances()[disputed(of_share, world.ann.artist_id)] == 200
+    of_ann = contest(world)
+    resolve(world, of_share, Rejected())
+    assert world.balances()[disputed(of_ann, world.ann.artist_id)] == 200
+    resolve(world, of_ann, Rejected())
+    assert world.balances() == {payable(world.ann): 200, payable(world.bo): 200, FUND: 100, MODEL: 500}
+
+
+def test_shares_of_an_artist_erased_meanwhile_are_nobodys(world: World, shared: str) -> None:
+    world.settle()
+    dispute = contest_shares(world, shared)
+    erase_artist(world.store, world.ann.artist_id, now=NOW)
+    with pytest.raises(DisputeError, match="erased"):
+        resolve(world, dispute, Divided({world.ann.artist_id: Fraction(1)}))
+    resolve(world, dispute, Rejected())
+    assert world.balances() == {payable(world.bo): 200, FUND: 300, MODEL: 500}
+
+
+def test_what_contests_nothing_or_divides_too_much_is_refused(world: World, shared: str) -> None:
+    nothing = world.look_up("nothing")
+    for attribution_id, artists, unattributed, message in (
+        ("0" * 64, [], False, "No attribution"),
+        (shared[:7], [], False, "at least 8"),
+        (shared, [world.cy], False, "not credited"),
+        (nothing, [], False, "--unattributed"),
+        (world.look_up("all", world.ann), [], True, "--unattributed"),
+    ):
+        with pytest.raises(DisputeError, match=message):
+            contest_shares(world, attribution_id, *artists, unattributed=unattributed)
+    dispute = contest_shares(world, shared[:8])
+    give: dict[str, Fraction]
+    for give, message in (
+        ({world.ann.artist_id: Fraction(2, 3), world.bo.artist_id: Fraction(1, 2)}, "at most 1"),
+        ({world.ann.artist_id: Fraction(-1)}, "not be negative"),
+        ({"nobody": Fraction(1)}, "not registered"),
+    ):
+        with pytest.raises(DisputeError, match=message):
+            resolve(world, dispute, Divided(give))
+    with pytest.raises(DisputeError, match="given to artists"):
+        resolve(world, dispute, Assigned(world.rival.creator_id))
+    assert read_disputes(world.store.connection) == [dispute]
+
+
+parts = st.lists(st.fractions(0, 1, max_denominator=97), max_size=3).filter(lambda some: sum(some) <= 1)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("revenue"), st.sampled_from("xy"), st.integers(1, 10**6)),
+        st.tuples(st.just("settle")),
+        st.tuples(st.just("contest"), st.sampled_from("xy"), st.sets(st.integers(0, 2)), st.booleans()),
+        st.tuples(st.just("contest artist"), st.integers(0, 2)),
+        st.tuples(st.just("reject"), st.integers(0, 3)),
+        st.tuples(st.just("uphold"), st.integers(0, 3), parts),
+        st.tuples(
+            st.just("consent"),
+            st.integers(0, 2),
+            st.sampled_from([Consent.OPTED_IN, Consent.OPTED_OUT, Consent.UNCLAIMED]),
+        ),
+    ),
+    max_size=12,
+)
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """For the property: each example brings artists and look-ups of its own."""
+    with open_world(tmp_path_factory.mktemp("shared") / "space") as made:
+        adopt_policy(made.store, {"unattributed": "escrow"})
+        yield made.store
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=steps)
+def test_whatever_is_contested_and_decided_the_book_balances(
+    shared_store: Store, steps: list[tuple[Any, ...]]
+) -> None:
+    world = make_world(shared_store)
+    connection = shared_store.connection
+    run = world.ann.artist_id
+    ids = {
+        "x": world.look_up(f"{run} x", *world.artists, unattributed_e12=10**11 + 7),
+        "y": world.look_up(f"{run} y", world.bo),
+    }
+    brought_in = 0
+    for step in steps:
+        waiting = [one for one in read_disputes(connection) if one.state is State.OPEN]
+        with suppress(DisputeError):  # refused, and then nothing was changed
+            match step:
+                case "revenue", name, amount:
+                    world.bring_in(f"{run} {name}", amount)
+                    brought_in += amount
+                case ("settle",):
+                    world.settle()
+                case "contest", name, places, unattributed:
+                    contested = [world.artists[place] for place in sorted(places)]
+                    contest_shares(world, ids[name], *contested, unattributed=unattributed)
+                case "contest artist", place:
+                    contest(world, ("ann", "bo", "cy")[place])
+                case "reject", place:
+                    if place < len(waiting):
+                        resolve(world, waiting[place], Rejected())
+                case "uphold", place, some:
+                    if place < len(waiting):
+                        give = dict(zip((one.artist_id for one in world.artists), some, strict=False))
+                        is_standing = waiting[place].subject is Subject.STANDING
+                        to = world.rival.creator_id if some else None
+                        resolve(world, waiting[place], Assigned(to) if is_standing else Divided(give))
+                case "consent", place, consent:
+                    set_consent(shared_store, world.artists[place].artist_id, consent, now=NOW)
+        check_book(world)
+    for one in read_disputes(connection):
+        if one.state is State.OPEN:
+            resolve(world, one, Rejected())
+    world.settle()
+    check_book(world)
+    assert not [account for account in world.balances() if account.kind is AccountKind.DISPUTED]
+    entries_before = len(entries(world))
+    world.settle()
+    assert len(entries(world)) == entries_before
+
+
+def check_book(world: World) -> None:
+    connection = world.store.connection
+    off = connection.execute(
+        "SELECT entry_number FROM posting GROUP BY entry_number, currency HAVING sum(amount_minor) <> 0"
+    ).fetchall()
+    assert off == []
+    assert all(amount > 0 for amount in world.balances().values())
+    disputes = read_disputes(connection)
+    closed = {one.dispute_id for one in disputes if one.state is not State.OPEN}
+    assert closed.isdisjoint(set_aside(connection))
+    for one in disputes:
+        if one.resolution is not None and one.resolution.decision is not None:
+            decision = one.resolution.decision
+            assert HALF_E12 + decision.unattributed_e12 + sum(e12 for _, e12 in decision.shares_e12) == 10**12
 
 
 # refusals
