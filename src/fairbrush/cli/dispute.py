@@ -258,7 +258,7 @@ def _ruling(
 def _answer_one(document: Mapping[str, Any], format_: Format, output: Path | None) -> None:
     row = _row(document)
     if format_ is Format.TABLE:
-        facts = {name.replace("_", " "): value for name, value in row.items() if value is not None}
+        facts = {name.replace("_", " "): value for name, value in row.items() if value}
         emit([{"": name, " ": value} for name, value in facts.items()], format_, output=output)
         return
     emit([row], format_, document={"schema": "fairbrush.dispute/1", **document}, output=output)
