@@ -10,7 +10,7 @@ pymerkle does the same under the GPL, which a library under Apache-2.0 cannot as
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
@@ -43,6 +43,75 @@ def levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
         above = [node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)]
         found.append(above + below[len(above) * 2 :])
     return found
+
+
+class RootBuilder:
+    """The root of leaves that come one after the other; holds log2(n) hashes.
+
+    >>> builder = RootBuilder()
+    >>> for leaf in (leaf_hash(b"a"), leaf_hash(b"b"), leaf_hash(b"c")):
+    ...     builder.append(leaf)
+    >>> builder.root() == root([leaf_hash(b"a"), leaf_hash(b"b"), leaf_hash(b"c")])
+    True
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._subtrees: list[bytes] = []
+
+    def append(self, leaf: bytes) -> None:
+        size, found = self.count, leaf
+        while size & 1:
+            found = node_hash(self._subtrees.pop(), found)
+            size >>= 1
+        self._subtrees.append(found)
+        self.count += 1
+
+    def root(self) -> bytes:
+        """Of the leaves so far."""
+        if not self._subtrees:
+            return EMPTY_ROOT
+        found = self._subtrees[-1]
+        for left in reversed(self._subtrees[:-1]):
+            found = node_hash(left, found)
+        return found
+
+
+def root_with(levels_: Sequence[Sequence[bytes]], changes: Mapping[int, bytes]) -> bytes:
+    """The root of the same tree with other leaves at some places, in O(log n) for each."""
+    changed = dict(changes)
+    for level in levels_[:-1]:
+        above = {}
+        for place in changed:
+            left = place & ~1
+            if left + 1 == len(level):
+                above[left // 2] = changed[left]
+            elif left // 2 not in above:
+                above[left // 2] = node_hash(
+                    changed.get(left, level[left]), changed.get(left + 1, level[left + 1])
+                )
+        changed = above
+    return changed.get(0, levels_[-1][0])
+
+
+def sibling_ranges(place: int, leaf_count: int) -> list[tuple[int, int]]:
+    """The leaves (from, up to) under each hash of ``inclusion_path``, in its order.
+
+    >>> sibling_ranges(2, 5)
+    [(3, 4), (0, 2), (4, 5)]
+    """
+    assert 0 <= place < leaf_count, f"there is no leaf {place} of {leaf_count}"
+    start, stop = 0, leaf_count
+    found = []
+    while stop - start > 1:
+        middle = start + (1 << ((stop - start - 1).bit_length() - 1))
+        if place < middle:
+            found.append((middle, stop))
+            stop = middle
+        else:
+            found.append((start, middle))
+            start = middle
+    return found[::-1]
 
 
 def inclusion_path(leaves: Sequence[bytes], place: int) -> list[bytes]:
