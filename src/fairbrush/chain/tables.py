@@ -197,3 +197,11 @@ CHAINED_TABLES = (
     CLAIMS,
     DISPUTE_EVENTS,
 )
+
+# Of the tables that keep a body, in the column ``body``: the column that is the SHA-256 of its text.
+BODY_DIGESTS = {
+    ATTRIBUTIONS.kind: "body_digest",
+    POLICIES.kind: "policy_digest",
+    SETTLEMENTS.kind: "settlement_id",
+    DISPUTE_EVENTS.kind: "body_digest",
+}

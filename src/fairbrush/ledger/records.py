@@ -339,9 +339,9 @@ def _read_line(line: bytes) -> _Row:
             recorded_at=recorded_at,
             body=text.decode(),
             about=canonical_json(fields["about"]).decode(),
-            attribution=_attribution_columns(body, fields["about"]),
+            attribution=attribution_columns(body, fields["about"]),
             shares=[
-                _share_columns(fields["attribution_id"], rank, share)
+                share_columns(fields["attribution_id"], rank, share)
                 for rank, share in enumerate(body["shares"], start=1)
             ],
         )
@@ -370,8 +370,11 @@ def _optional_text(fields: Mapping[str, Any], name: str) -> str | None:
     return None if fields.get(name) is None else _text(fields, name)
 
 
-def _attribution_columns(body: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The columns of ``attribution`` between the id and recorded_at, in the schema's order."""
+def attribution_columns(body: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The columns of ``attribution`` between the id and recorded_at, in the schema's order.
+
+    Raises KeyError, TypeError or RecordError where the body is none of a record.
+    """
     identity, policy = body["identity"], body["policy"]
     return (
         _text(identity, "image_sha256"),
@@ -393,7 +396,8 @@ def _attribution_columns(body: Mapping[str, Any], about: Mapping[str, Any]) -> t
     )
 
 
-def _share_columns(attribution_id: str, rank: int, share: Mapping[str, Any]) -> tuple[Any, ...]:
+def share_columns(attribution_id: str, rank: int, share: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A row of ``attribution_share``. Raises as ``attribution_columns``, and ValueError."""
     return (
         attribution_id,
         _text(share, "artist_id"),
