@@ -152,6 +152,12 @@ class ChainError(FairbrushError):
     """The chain of records, a checkpoint or a proof cannot be used."""
 
 
+class ProofRefusedError(ChainError):
+    """A proof does not prove what it says."""
+
+    exit_code = ExitCode.SOME_INPUTS_FAILED
+
+
 class QueryError(FairbrushError):
     """A query was refused or failed. The message names the place in the query where DuckDB does."""
 

@@ -175,7 +175,7 @@ def read_checkpoint(file: Path, *, public_key: str | None = None) -> Checkpoint:
         raise ChainError(f"{file} is no checkpoint: {error.message}", next_step=_ANOTHER) from error
     except ChainError as error:
         raise ChainError(f"{file}: {error.message}", next_step=error.next_step) from error
-    if checkpoint_bytes(checkpoint) != content.rstrip(b"\r\n") + b"\n":
+    if checkpoint_bytes(checkpoint) != content:
         raise ChainError(f"{file} is not as it was written.", next_step=_ANOTHER)
     try:
         check_signature(checkpoint, public_key=public_key)

@@ -79,6 +79,10 @@ class Findings:
         if len(self._kept) > 4 * self._limit + 100:
             self._kept = {(one.kind, one.key): one for one in self.first()}
 
+    def keys(self, kind: str) -> set[str]:
+        """Records of a kind of which something was found."""
+        return {key for one, key in self._seen if one == kind}
+
     def drop(self, kind: str, key: str) -> None:
         """Another finding explains this one."""
         if self._kept.pop((kind, key), None) is not None:
@@ -106,6 +110,10 @@ class Altered:
         self._waiting.append(Finding(what, kind, key, detail))
         if len(self._waiting) >= _CHUNK:
             self.flush()
+
+    def keys(self, kind: str) -> set[str]:
+        """Rows of a kind that were found to be wrong in themselves."""
+        return self._findings.keys(kind)
 
     def flush(self) -> None:
         waiting, self._waiting = self._waiting, []

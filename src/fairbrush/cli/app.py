@@ -19,6 +19,7 @@ from fairbrush.cli import (
     doctor,
     embed,
     index,
+    ledger,
     model,
     payout,
     policy,
@@ -63,6 +64,7 @@ app.command("doctor")(doctor.doctor)
 app.command("backup")(workspace.backup)
 app.command("restore")(workspace.restore)
 app.command("embed")(embed.embed)
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(cache.app, name="cache")
 app.add_typer(bench.app, name="bench")
 

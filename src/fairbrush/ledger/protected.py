@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from json.encoder import encode_basestring
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.chain.canonical import canonical_digest, canonical_json, parse_canonical
+from fairbrush.chain.checkpoint import Checkpoint, against_checkpoint
 from fairbrush.chain.commitment import commitment
 from fairbrush.chain.findings import Altered, Damage
 from fairbrush.chain.log import ChainedTable
@@ -34,6 +36,7 @@ from fairbrush.chain.tables import (
     ENTRIES,
     PAYOUT_EVENTS,
     POLICIES,
+    POSTINGS,
     REDACTIONS,
     REVENUE,
     REVENUE_EVENTS,
@@ -77,15 +80,27 @@ _FORGOTTEN = {
 
 
 def verify_ledger(
-    connection: DuckDBPyConnection, *, limit: int = DEFAULT_LIMIT, at: Collection[int] = ()
+    connection: DuckDBPyConnection, *, limit: int = DEFAULT_LIMIT, checkpoints: Sequence[Checkpoint] = ()
 ) -> Verification:
-    """Verify all there is: the chain, its rows, and what is said of them elsewhere.
+    """Verify all there is: the chain, its rows, what is said of them elsewhere, and that the chain is one
+    that these checkpoints saw. What they find comes first.
 
-    at: numbers of batches after which the chain is to be described. Raises ChainError where records have no
-    chain.
+    checkpoints: their signatures were checked. Raises ChainError where records have no chain, and there is
+    no checkpoint of one.
     """
     checks = (_check_bodies, _check_attributions, _check_images, _check_entries, _check_texts)
-    return verify_records(connection, checks=checks, limit=limit, at=at)
+    at = {checkpoint.batches for checkpoint in checkpoints}
+    found = verify_records(connection, checks=checks, limit=limit, at=at)
+    against = [
+        finding
+        for checkpoint in checkpoints
+        if (finding := against_checkpoint(checkpoint, end=found.end, seen=found.seen.get(checkpoint.batches)))
+    ]
+    return replace(
+        found,
+        count=found.count + len(against),
+        findings=(*against, *found.findings)[: max(limit, len(against))],
+    )
 
 
 def _check_bodies(connection: DuckDBPyConnection, altered: Altered, notes: list[str]) -> None:
@@ -183,8 +198,12 @@ def _check_entries(connection: DuckDBPyConnection, altered: Altered, notes: list
         " p.subject, p.currency, p.amount_minor, p.policy_digest FROM entry e"
         " LEFT JOIN posting p ON p.entry_number = e.number ORDER BY e.number, p.line",
     )
+    # a posting that is wrong in itself is named by itself
+    known = {key.partition("/")[0] for key in altered.keys(POSTINGS.kind)}
     for entry, found in groupby(rows, key=itemgetter(slice(0, 5))):
         number, entry_id, kind, reference, policy_digest = entry
+        if str(number) in known:
+            continue
         postings = [row[5:] for row in found if row[5] is not None]
         if problem := _entry_problem(entry_id, kind, reference, policy_digest, postings):
             altered.add(ENTRIES.kind, str(number), problem)
