@@ -202,7 +202,8 @@ class _Walk:
             )
         if not is_same_root and len(self.broken) < _MOST_BROKEN:
             self.broken.append(Broken(batch))
-        for leaf in misplaced:
+        # where its head is not its own, it may be the batch that says another number
+        for leaf in misplaced if is_same_head or not is_same_root else ():
             what = Damage.ALTERED if is_same_root else Damage.REORDERED
             where = f"its leaf stands in batch {batch.batch} and says that it is of batch {leaf.batch}"
             self._found.add(_leaf_finding(what, leaf, where))
