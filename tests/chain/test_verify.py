@@ -298,8 +298,9 @@ def test_any_altered_cell_of_a_batch_is_found(shared, column, place, rng):
         alter(shared, "chain_batch", place, column, rng)
         found = verify_chain(shared)
         assert not found.is_sound
-        assert found.findings[0].kind == BATCH
-        assert column == "batch" or int(found.findings[0].key) in (place, place + 1)
+        batches_named = [int(one.key) for one in found.findings if one.kind == BATCH]
+        assert column == "batch" or batches_named[0] in (place, place + 1)
+        assert batches_named
 
 
 def test_a_removed_batch_is_named(database):
@@ -340,10 +341,8 @@ def test_the_first_in_the_chain_is_named_first_and_only_as_many_as_asked_for(dat
     database.execute("UPDATE posting SET amount_minor = amount_minor * 2")
     database.execute("UPDATE consent_event SET source = 'x' WHERE sequence = 3")
     found = verify_ledger(database, limit=2)
-    assert (
-        found.count == 8
-    )  # five postings, one consent; the sum of both entries is still nought, not their ids
-    assert [(one.kind, one.key) for one in found.findings] == [("consent", "3"), ("entry", "1")]
+    assert found.count == 6
+    assert [(one.kind, one.key) for one in found.findings] == [("consent", "3"), ("posting", "1/1")]
 
 
 def test_text_that_is_put_in_or_altered_is_found_and_text_that_is_forgotten_is_not_damage(database):
