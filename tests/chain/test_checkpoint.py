@@ -1,5 +1,6 @@
 """Checkpoints and proofs: what a signature binds, down to the last byte."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -209,9 +210,9 @@ def test_an_altered_record_cannot_be_proven(database, key):
 
 
 def test_a_proof_grows_with_the_logarithm(tmp_path, key):
-    """The same record, in 10 and in 10,000 others, over 4 and over 400 batches."""
+    """The same record, in 10 and in 5,000 others, over 4 and over 60 batches."""
     sizes = []
-    for name, leaves, batches in (("small", 10, 4), ("large", 10_000, 400)):
+    for name, leaves, batches in (("small", 10, 4), ("large", 5_000, 60)):
         with copy_whole(tmp_path / f"{name}.duckdb") as connection:
             rows = [(100 + n, "ada", "opted_in", at(n), at(n), "t", None, None, None) for n in range(leaves)]
             insert_chained(connection, tables.CONSENT_EVENTS, rows, now=at(1))
@@ -219,17 +220,14 @@ def test_a_proof_grows_with_the_logarithm(tmp_path, key):
                 row = (10**6 + n, "ada", "opted_in", at(n), at(n), "t", None, None, None)
                 insert_chained(connection, tables.CONSENT_EVENTS, [row], now=at(1))
             content = prove(connection, find_record(connection, "consent:100"), signed(connection, key))
-        hashes = content.count(b'"') and len(check_and_count(content))
-        assert hashes <= (leaves - 1).bit_length() + (16 + batches).bit_length()
+        assert len(hashes_of(content)) <= (leaves - 1).bit_length() + (16 + batches).bit_length()
         sizes.append(len(content))
     assert sizes[1] - sizes[0] < 70 * 20
 
 
-def check_and_count(content: bytes) -> list[str]:
-    import json
-
-    check_proof(content)
-    document = json.loads(content)
+def hashes_of(proof: bytes) -> list[str]:
+    check_proof(proof)
+    document = json.loads(proof)
     return [*document["path"], *document["log_path"]]
 
 

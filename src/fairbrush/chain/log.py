@@ -172,7 +172,8 @@ def batch_row(batch: Batch) -> tuple[Any, ...]:
 
 def last_batch(connection: DuckDBPyConnection) -> Batch | None:
     """The end of the chain as it is stored, unverified; None before the first record."""
-    rows = connection.execute(f"{_BATCHES} ORDER BY batch DESC LIMIT 1").fetchall()
+    # not ORDER BY ... LIMIT 1: over row groups whose rows were all deleted DuckDB 2.0 finds none
+    rows = connection.execute(f"{_BATCHES} WHERE batch = (SELECT max(batch) FROM chain_batch)").fetchall()
     return Batch(*rows[0]) if rows else None
 
 
