@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairbrush.chain.canonical import canonical_digest, canonical_json, decimal_text, parse_canonical
+from fairbrush.chain.canonical import (
+    canonical_digest,
+    canonical_json,
+    decimal_text,
+    flat_json,
+    parse_canonical,
+)
 from fairbrush.errors import RecordError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -31,6 +37,17 @@ def test_the_order_of_keys_changes_nothing(content, rng: random.Random):
     keys = list(content)
     rng.shuffle(keys)
     assert canonical_digest({key: content[key] for key in keys}) == canonical_digest(content)
+
+
+@given(st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | TEXT, max_size=8))
+def test_the_fast_way_of_a_flat_object_writes_the_same(content):
+    assert flat_json(content) == canonical_json(content)
+
+
+@pytest.mark.parametrize("content", [{"x": 0.5}, {"x": b"x"}, {"x": "\ud800"}])
+def test_the_fast_way_refuses_the_same(content):
+    with pytest.raises(RecordError):
+        flat_json(content)
 
 
 def test_known_digest_of_a_known_content():

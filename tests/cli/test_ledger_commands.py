@@ -1,4 +1,4 @@
-"""The commands of ``ledger``: verify, sign, prove; and what an older workspace, many drains and kills leave."""
+"""The commands of ``ledger``: verify, sign, prove; an older workspace, many drains at once, and kills."""
 
 import os
 import shutil

@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
+from json.encoder import encode_basestring
 from typing import Any
 
 from fairbrush.errors import RecordError
@@ -33,6 +35,32 @@ def canonical_json(content: Any) -> bytes:
             "Text with half a surrogate pair cannot be written as UTF-8.",
             next_step="Rename the file or the entry it came from.",
         ) from error
+
+
+def flat_json(fields: Mapping[str, str | int | bool | None]) -> bytes:
+    """``canonical_json`` of one object of texts and whole numbers, several times as fast. Raises RecordError.
+
+    >>> flat_json({"b": 1, "a": "é", "c": None})
+    b'{"a":"\\xc3\\xa9","b":1,"c":null}'
+    """
+    try:
+        named = [f"{encode_basestring(name)}:{scalar_text(fields[name])}" for name in sorted(fields)]
+        return f"{{{','.join(named)}}}".encode()
+    except (RecordError, UnicodeEncodeError):
+        return canonical_json(fields)  # says what is wrong, and where
+
+
+def scalar_text(value: Any) -> str:
+    """A text, a whole number, a boolean or None as JSON. Raises RecordError."""
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return int.__repr__(value)
+    raise RecordError(f"A {type(value).__name__} is no text and no whole number.")
 
 
 def canonical_digest(content: Any) -> str:

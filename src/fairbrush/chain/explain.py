@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from fairbrush.chain import merkle
 from fairbrush.chain.findings import BATCH, LEAF, Damage, Finding, Findings
-from fairbrush.chain.log import Batch, ChainedTable
-from fairbrush.chain.rows import hash_of_leaf, row_reader, stream
+from fairbrush.chain.log import Batch, ChainedTable, hash_of_leaf
+from fairbrush.chain.rows import row_reader, stream
 from fairbrush.chain.tables import CHAINED_TABLES
 
 if TYPE_CHECKING:

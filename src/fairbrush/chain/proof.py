@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from fairbrush.chain import merkle
 from fairbrush.chain.canonical import canonical_digest, canonical_json, parse_canonical
 from fairbrush.chain.checkpoint import Checkpoint, check_signature, read_checkpoint_document
-from fairbrush.chain.log import Batch, ChainedTable, Leaf, plain
-from fairbrush.chain.rows import hash_of_leaf, row_reader, stream
+from fairbrush.chain.log import Batch, ChainedTable, Leaf, hash_of_leaf, plain
+from fairbrush.chain.rows import row_reader, stream
 from fairbrush.chain.tables import ATTRIBUTIONS, BODY_DIGESTS, CHAINED_TABLES
 from fairbrush.errors import ChainError, ProofRefusedError, RecordError
 

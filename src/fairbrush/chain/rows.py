@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
-from fairbrush.chain import merkle
-from fairbrush.chain.canonical import decimal_text
+from fairbrush.chain.canonical import decimal_text, scalar_text
 from fairbrush.chain.log import ChainedTable
 from fairbrush.errors import ChainError, RecordError
 
@@ -75,12 +74,6 @@ def stream(
         cursor.close()
 
 
-def hash_of_leaf(kind: str, key: str, digest: str) -> bytes:
-    """``Leaf(kind, key, digest).hash``, fast."""
-    content = f"[{encode_basestring(kind)},{encode_basestring(key)},{encode_basestring(digest)}]"
-    return merkle.leaf_hash(content.encode())
-
-
 def _plain_sql(name: str, type_: str) -> str:
     """A column of a type that we never gave it is read as text: no digest comes out as it was."""
     if type_ in _TIMES:
@@ -103,14 +96,4 @@ def _digest_of(names: Sequence[str]) -> Callable[[Sequence[Any]], str | None]:
 
 def _text(value: Any) -> str:
     """A column's value as canonical JSON. Raises RecordError."""
-    if isinstance(value, str):
-        return encode_basestring(value)
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return encode_basestring(decimal_text(value))
-    raise RecordError(f"No row holds a {type(value).__name__}.")
+    return encode_basestring(decimal_text(value)) if isinstance(value, float) else scalar_text(value)

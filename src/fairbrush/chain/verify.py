@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from fairbrush.chain import merkle
 from fairbrush.chain.explain import Broken, explain
 from fairbrush.chain.findings import BATCH, LEAF, Altered, Damage, Finding, Findings
-from fairbrush.chain.log import NO_HEAD, Batch, ChainedTable
-from fairbrush.chain.rows import hash_of_leaf, row_reader, stream
+from fairbrush.chain.log import NO_HEAD, Batch, ChainedTable, hash_of_leaf
+from fairbrush.chain.rows import row_reader, stream
 from fairbrush.chain.tables import CHAINED_TABLES
 from fairbrush.errors import ChainError
 
