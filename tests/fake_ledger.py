@@ -117,6 +117,7 @@ def _settlement(connection) -> None:
                 None,
                 canonical_json(body).decode(),
                 at(30),
+                *committed("a mistake").columns,
             ),
         ],
     )

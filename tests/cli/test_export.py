@@ -34,7 +34,8 @@ def _add_settled_line(connection: Any, world: World) -> None:
         [day, day, digest("p1"), NOW],
     )
     connection.execute(
-        "INSERT INTO settlement VALUES ('s1', 1, 'settlement', ?, ?, 'p', NULL, '{}', ?)", [day, day, NOW]
+        "INSERT INTO settlement VALUES ('s1', 1, 'settlement', ?, ?, 'p', NULL, '{}', ?, NULL, NULL, NULL)",
+        [day, day, NOW],
     )
     record_id = record("p1").attribution_id
     connection.execute(

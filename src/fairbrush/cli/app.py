@@ -23,8 +23,9 @@ from fairbrush.cli import (
     model,
     payout,
     policy,
-    settle,
+    recompute,
     revenue,
+    settle,
     sql,
     validate,
     workspace,
@@ -50,21 +51,22 @@ app.add_typer(creator.creators, name="creator")
 app.add_typer(creator.payees, name="payee")
 app.add_typer(model.app, name="model")
 app.add_typer(index.app, name="index")
-app.add_typer(policy.app, name="policy")
 app.command("attribute")(attribute.attribute)
-app.add_typer(payout.app, name="payout")
-app.add_typer(dispute.app, name="dispute")
 app.command("validate")(validate.validate)
+app.add_typer(policy.app, name="policy")
+app.add_typer(revenue.app, name="revenue")
 app.command("settle")(settle.settle)
 app.command("settlements")(settle.settlements)
-app.add_typer(revenue.app, name="revenue")
+app.add_typer(payout.app, name="payout")
+app.add_typer(dispute.app, name="dispute")
+ledger.app.command("recompute")(recompute.recompute)
+app.add_typer(ledger.app, name="ledger")
 app.command("sql")(sql.sql)
 app.command("report")(sql.report)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(workspace.backup)
 app.command("restore")(workspace.restore)
 app.command("embed")(embed.embed)
-app.add_typer(ledger.app, name="ledger")
 app.add_typer(cache.app, name="cache")
 app.add_typer(bench.app, name="bench")
 
