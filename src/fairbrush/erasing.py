@@ -57,7 +57,14 @@ if TYPE_CHECKING:
     from fairbrush.store import Store
 
 # Tables with a free text beside its salt; the text may name anybody.
-_REASONED = ("consent_event", "revenue_event", "payout_event", "claim_event", "dispute_event")
+_REASONED = (
+    "consent_event",
+    "revenue_event",
+    "settlement",
+    "payout_event",
+    "claim_event",
+    "dispute_event",
+)
 FINISH_STEP = "Put that right; the next command that changes the registry, or index build, finishes it."
 
 

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 FUND = Account(AccountKind.FUND)
 
 
+def artist_accounts(connection: DuckDBPyConnection, artist_id: str) -> frozenset[Account]:
+    """The accounts of an artist as who they are now: what is held for them, and what is owed to the payee of
+    their creator. What an earlier payee is owed was settled with that payee, and is not among them."""
+    rows = connection.execute(
+        "SELECT payee_id FROM artist JOIN creator USING (creator_id) WHERE artist_id = ?", [artist_id]
+    ).fetchall()
+    held = Account(AccountKind.ESCROW, artist_id)
+    return frozenset({held, *(Account(AccountKind.PAYABLE, payee_id, artist_id) for (payee_id,) in rows)})
+
+
 def artist_account(connection: DuckDBPyConnection, artist_id: str, *, now: datetime) -> Account:
     """Where what an artist earned goes now: to the payee of its creator, unless it is held back or nobody is
     left to be paid."""

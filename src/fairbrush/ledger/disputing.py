@@ -27,7 +27,7 @@ from fairbrush.errors import DisputeError
 from fairbrush.ledger.apportion import apportion
 from fairbrush.ledger.book import Account, AccountKind, EntryKind, Posting, balances, post
 from fairbrush.ledger.contests import Decision
-from fairbrush.ledger.destinations import artist_account, unattributed_account
+from fairbrush.ledger.destinations import artist_account, artist_accounts, unattributed_account
 from fairbrush.ledger.disputes import (
     Assigned,
     Dispute,
@@ -137,11 +137,13 @@ def contest_standing(store: Store, artist_id: str, *, creator_id: str, reason: s
         opened = Dispute("", Subject.STANDING, artist_id, creator_id, (artist_id,), False, moment, words)
         dispute = add_opening(connection, append, opened)
         aside = Account(AccountKind.DISPUTED, dispute.dispute_id, artist_id)
-        held = balances(connection, AccountKind.PAYABLE, AccountKind.ESCROW)
+        contested = artist_accounts(connection, artist_id)
         moves = [
             move
-            for (account, currency), amount in held.items()
-            if amount > 0 and _earner(account) == artist_id
+            for (account, currency), amount in balances(
+                connection, AccountKind.PAYABLE, AccountKind.ESCROW
+            ).items()
+            if amount > 0 and account in contested
             for move in _move(account, aside, currency, amount)
         ]
         _book(connection, append, EntryKind.DISPUTE_OPENED, moves, dispute, now=moment)
@@ -334,11 +336,6 @@ def _destination(
 def _held(connection: DuckDBPyConnection, dispute_id: str) -> dict[tuple[Account, str], int]:
     held = balances(connection, AccountKind.DISPUTED)
     return {key: amount for key, amount in held.items() if key[0].holder == dispute_id}
-
-
-def _earner(account: Account) -> str:
-    """The artist whose earnings an account holds; empty for none."""
-    return account.subject if account.kind is AccountKind.PAYABLE else account.holder
 
 
 def _move(source: Account, target: Account, currency: str, amount: int) -> list[Posting]:

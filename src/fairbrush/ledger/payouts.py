@@ -26,6 +26,8 @@ from fairbrush.domain import Consent
 from fairbrush.errors import MoneyError
 from fairbrush.ledger.book import Account, AccountKind, EntryKind, Posting, balances, post_all
 from fairbrush.ledger.currency import format_amount
+from fairbrush.ledger.destinations import artist_accounts
+from fairbrush.ledger.disputes import read_contests
 from fairbrush.ledger.policies import NO_POLICY, acting_digest, policy_on
 from fairbrush.store import Store, as_utc, next_sequence
 
@@ -160,7 +162,8 @@ def confirm(store: Store, *payout_ids: str, reference: str, now: datetime) -> li
 
 def fail(store: Store, *payout_ids: str, reason: str, now: datetime) -> list[PayoutChange]:
     """They were not paid, all or none: the money is owed again, on the accounts it came from. What came from
-    an artist who was erased meanwhile is owed to the payee without a name. Raises MoneyError for one that is
+    an artist who was erased meanwhile is owed to the payee without a name; what is contested meanwhile is set
+    aside. Raises MoneyError for one that is
     confirmed."""
     return _finish(store, payout_ids, PayoutStatus.FAILED, reason, now)
 
@@ -354,11 +357,21 @@ def _finish(
         _record_events(append, connection, changing, status, text, moment)
         consents = effective_consents(connection, now=moment)
         is_paid = status is PayoutStatus.CONFIRMED
+        standings = read_contests(connection).standings
+        contested = {
+            account: Account(AccountKind.DISPUTED, dispute_id, artist_id)
+            for artist_id, dispute_id in standings.items()
+            for account in artist_accounts(connection, artist_id)
+        }
+
+        def returned(payout: Payout) -> list[Posting]:
+            return _return(payout, consents, contested)
+
         post_all(
             append,
             connection,
             EntryKind.PAYOUT_CONFIRMED if is_paid else EntryKind.PAYOUT_FAILED,
-            {one.payout_id: _arrival(one) if is_paid else _return(one, consents) for one in changing},
+            {one.payout_id: _arrival(one) if is_paid else returned(one) for one in changing},
             policy_digest=acting_digest(connection, moment.date()),
             now=moment,
         )
@@ -396,12 +409,17 @@ def _arrival(payout: Payout) -> list[Posting]:
     return [_transit(payout, -payout.amount_minor), paid]
 
 
-def _return(payout: Payout, consents: Mapping[str, Consent]) -> list[Posting]:
-    parts = (
-        _payable(payout, "" if consents.get(subject) is Consent.ERASED else subject, amount)
-        for subject, amount in payout.parts
-    )
-    return [_transit(payout, -payout.amount_minor), *parts]
+def _return(
+    payout: Payout, consents: Mapping[str, Consent], contested: Mapping[Account, Account]
+) -> list[Posting]:
+    """contested: accounts whose money is set aside now, and where."""
+    postings = [_transit(payout, -payout.amount_minor)]
+    for subject, amount in payout.parts:
+        back = _payable(payout, "" if consents.get(subject) is Consent.ERASED else subject, amount)
+        # a debt is nobody's claim
+        aside = contested.get(back.account, back.account) if amount > 0 else back.account
+        postings.append(replace(back, account=aside))
+    return postings
 
 
 def _payable(payout: Payout, subject: str, amount_minor: int) -> Posting:

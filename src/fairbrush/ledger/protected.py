@@ -74,6 +74,7 @@ _FORGOTTEN = {
     PAYOUT_EVENTS: "payout_id IN"
     " (SELECT payout_id FROM payout JOIN payee USING (payee_id) WHERE name IS NULL)",
     CLAIMS: "artist_id IN (SELECT artist_id FROM redaction_event)",
+    SETTLEMENTS: "false",
     DISPUTE_EVENTS: "creator_id IN (SELECT creator_id FROM creator WHERE name IS NULL)"
     " OR subject_id IN (SELECT artist_id FROM redaction_event)",
 }
@@ -233,7 +234,7 @@ def _check_texts(connection: DuckDBPyConnection, altered: Altered, notes: list[s
     for table, is_forgotten in _FORGOTTEN.items():
         _check_text(connection, altered, table)
         gone = connection.execute(
-            f"SELECT count(*), min(sequence) FROM {table.table} WHERE reason IS NULL"
+            f"SELECT count(*), min({table.key[0]}) FROM {table.table} WHERE reason IS NULL"
             f" AND reason_commitment IS NOT NULL AND NOT coalesce({is_forgotten}, false)"
         ).fetchall()
         count, first = gone[0]
@@ -247,12 +248,12 @@ def _check_texts(connection: DuckDBPyConnection, altered: Altered, notes: list[s
 def _check_text(connection: DuckDBPyConnection, altered: Altered, table: ChainedTable) -> None:
     rows = stream(
         connection,
-        f"SELECT sequence, reason, reason_salt, reason_commitment FROM {table.table}"
+        f"SELECT {table.key[0]}, reason, reason_salt, reason_commitment FROM {table.table}"
         " WHERE reason IS NOT NULL OR reason_salt IS NOT NULL",
     )
-    for sequence, reason, salt, committed in rows:
+    for key, reason, salt, committed in rows:
         if not _matches(reason, salt, committed):
-            altered.add(table.kind, str(sequence), "its reason is not the one that was committed to")
+            altered.add(table.kind, str(key), "its reason is not the one that was committed to")
 
 
 def _matches(reason: str | None, salt: str | None, committed: str | None) -> bool:
