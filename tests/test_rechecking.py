@@ -10,7 +10,8 @@ from workspaces import Gallery, command, rows
 from fairbrush.chain.canonical import canonical_digest
 from fairbrush.corpus.changes import open_registry
 from fairbrush.errors import RecordError
-from fairbrush.rechecking import Outcome, Recheck, Rechecker, find_attribution, play_again
+from fairbrush.ledger.records import find_attribution
+from fairbrush.rechecking import Outcome, Recheck, Rechecker, play_again
 
 
 def recheck(workspace: Path, attribution_id: str) -> Recheck:
@@ -107,7 +108,8 @@ def test_without_the_vector_the_inputs_still_give_the_shares(
 
 def test_a_record_is_found_by_the_beginning_of_its_id(workspace: Path, recorded: dict[str, Any]) -> None:
     with open_registry(workspace, readonly=True) as store:
-        assert find_attribution(store, recorded["attribution_id"][:8]) == recorded["attribution_id"]
+        found = find_attribution(store.connection, recorded["attribution_id"][:8])
+        assert found == recorded["attribution_id"]
         for unknown in (recorded["attribution_id"][:7], "0" * 64, ""):
             with pytest.raises(RecordError, match="There is no record"):
-                find_attribution(store, unknown)
+                find_attribution(store.connection, unknown)

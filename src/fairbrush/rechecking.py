@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from fairbrush.store import Store
 
-SHORTEST_PREFIX = 8
-
 
 class Outcome(StrEnum):
     """Of one look. ``partly``: what could be measured again is the same, and not all of it could be."""
@@ -67,25 +65,6 @@ class Recheck:
     @property
     def is_sound(self) -> bool:
         return Outcome.DIFFERENT not in (self.played.outcome, self.measured.outcome)
-
-
-def find_attribution(store: Store, prefix: str) -> str:
-    """The attribution_id that begins so. Raises RecordError where none, or several, do."""
-    wanted = prefix.strip().lower()
-    found = store.connection.execute(
-        "SELECT attribution_id FROM attribution WHERE starts_with(attribution_id, ?) ORDER BY 1 LIMIT 3",
-        [wanted],
-    ).fetchall()
-    if len(wanted) < SHORTEST_PREFIX or not found:
-        raise RecordError(
-            f"There is no record {prefix!r}.",
-            next_step="fairbrush report lookups shows the ids; eight characters of one are enough.",
-        )
-    if len(found) > 1:
-        raise RecordError(
-            f"{prefix!r} is the beginning of several records.", next_step="Write more of the id."
-        )
-    return str(found[0][0])
 
 
 class Rechecker:

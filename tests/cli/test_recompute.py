@@ -23,6 +23,7 @@ def test_one_record_by_the_beginning_of_its_id_and_all_records(workspace: Path, 
 
 def test_an_altered_share_is_told_and_the_exit_code_says_so(workspace: Path, gallery: Gallery) -> None:
     assert command(workspace, "attribute", gallery.credited).code == 0
+    assert len(rows(workspace, "SELECT 1 FROM attribution")) == 1
     with open_registry(workspace) as store:
         ((body,),) = store.connection.execute("SELECT body::TEXT FROM attribution").fetchall()
         changed = json.loads(body)

@@ -32,7 +32,7 @@ from fairbrush.corpus.erasure import erase_artist
 from fairbrush.corpus.people import add_creator
 from fairbrush.corpus.registry import find_artist
 from fairbrush.domain import Artist, Consent
-from fairbrush.errors import DisputeError
+from fairbrush.errors import DisputeError, RecordError
 from fairbrush.ledger.book import Account, AccountKind, EntryKind
 from fairbrush.ledger.contests import Contest, Decision
 from fairbrush.ledger.disputes import (
@@ -103,7 +103,9 @@ def test_contested_artist_is_owed_nothing_and_nobody_else_is_touched(world: Worl
     assert read_contests(world.store.connection).standings == {world.ann.artist_id: dispute.dispute_id}
 
 
-def test_escrow_and_every_payee_and_currency_are_set_aside_but_no_debt(world: World) -> None:
+def test_every_currency_is_set_aside_but_no_debt_and_nothing_of_an_earlier_payee(
+    world: World,
+) -> None:
     earlier = Account(AccountKind.PAYABLE, world.bo.payee_id, world.ann.artist_id)
     overpaid = Account(AccountKind.PAYABLE, world.rival.payee_id, world.ann.artist_id)
     nobodys = Account(AccountKind.PAYABLE, world.ann.payee_id)
@@ -111,7 +113,7 @@ def test_escrow_and_every_payee_and_currency_are_set_aside_but_no_debt(world: Wo
     world.book({payable(world.ann): 900}, currency="JPY")
     dispute = contest(world)
     aside = disputed(dispute, world.ann.artist_id)
-    assert world.balances() == {aside: 78, overpaid: -2, nobodys: 1}
+    assert world.balances() == {aside: 73, earlier: 5, overpaid: -2, nobodys: 1}
     assert world.balances("JPY") == {aside: 900}
 
 
@@ -339,9 +341,10 @@ def test_shares_of_an_artist_erased_meanwhile_are_nobodys(world: World, shared: 
 
 def test_what_contests_nothing_or_divides_too_much_is_refused(world: World, shared: str) -> None:
     nothing = world.look_up("nothing")
+    for unknown in ("0" * 64, shared[:7]):
+        with pytest.raises(RecordError, match="There is no record"):
+            contest_shares(world, unknown)
     for attribution_id, artists, unattributed, message in (
-        ("0" * 64, [], False, "No attribution"),
-        (shared[:7], [], False, "at least 8"),
         (shared, [world.cy], False, "not credited"),
         (nothing, [], False, "--unattributed"),
         (world.look_up("all", world.ann), [], True, "--unattributed"),

@@ -20,6 +20,8 @@ from fairbrush.corpus.people import add_payee
 from fairbrush.domain import Consent
 from fairbrush.errors import MoneyError
 from fairbrush.ledger.book import Account, AccountKind, EntryKind, balances
+from fairbrush.ledger.disputes import Rejected
+from fairbrush.ledger.disputing import contest_standing, resolve_dispute
 from fairbrush.ledger.payouts import (
     CarriedForward,
     HeldReason,
@@ -467,3 +469,19 @@ def compare(world: Store, books: Books) -> None:
     assert on_the_way == {payout_id: sum(parts.values()) for payout_id, parts in books.out.items()}
     confirmed = list_payouts(world.connection, status=PayoutStatus.CONFIRMED)
     assert sum(one.amount_minor for one in confirmed) == sum(books.paid.values())
+
+
+def test_money_of_a_failed_payout_is_set_aside_while_its_artist_is_contested(tmp_path: Path) -> None:
+    with open_world(tmp_path / "space") as store:
+        ann, rival = artist(store, "Ann"), artist(store, "Rival")
+        earn(store, payable(ann), 70)
+        (payout,) = propose(store, now=NOW).payouts
+        dispute = contest_standing(
+            store, ann.artist_id, creator_id=rival.creator_id, reason="These are mine.", now=NOW
+        )
+        fail(store, payout.payout_id, reason="no such account", now=NOW)
+        aside = Account(AccountKind.DISPUTED, dispute.dispute_id, ann.artist_id)
+        assert balances(store.connection, AccountKind.PAYABLE, AccountKind.DISPUTED) == {(aside, "EUR"): 70}
+        assert propose(store, now=NOW).payouts == ()
+        resolve_dispute(store, dispute.dispute_id, Rejected(), reason="They are Ann's.", now=NOW)
+        assert balances(store.connection, AccountKind.PAYABLE) == {(payable(ann), "EUR"): 70}

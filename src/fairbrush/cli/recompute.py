@@ -39,7 +39,8 @@ def recompute(
 ) -> None:
     """Compute the shares of a record again, bit for bit, and from vectors where they still exist."""
     from fairbrush.corpus.changes import open_registry
-    from fairbrush.rechecking import Rechecker, find_attribution
+    from fairbrush.ledger.records import find_attribution
+    from fairbrush.rechecking import Rechecker
     from fairbrush.reports.recorded import drain_records
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
@@ -56,7 +57,7 @@ def recompute(
                 ).fetchall()
             ]
         else:
-            ids = [find_attribution(store, attribution_id)]
+            ids = [find_attribution(store.connection, attribution_id)]
         rechecker = Rechecker(store, cache_folder=settings.cache_folder)
         found = [rechecker.recheck(key) for key in ids]
     rows = [_row(one) for one in found]

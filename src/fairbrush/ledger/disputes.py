@@ -173,17 +173,6 @@ def find_dispute(connection: DuckDBPyConnection, prefix: str) -> Dispute:
     return disputes[found[0]]
 
 
-def find_attribution(connection: DuckDBPyConnection, prefix: str) -> str:
-    """The id of a recorded look-up, by the beginning of it. Raises DisputeError."""
-    rows = connection.execute(
-        "SELECT attribution_id FROM attribution WHERE starts_with(attribution_id, ?)", [prefix]
-    ).fetchall()
-    found = [str(attribution_id) for (attribution_id,) in rows if _names(prefix, attribution_id)]
-    step = 'fairbrush sql "SELECT attribution_id, image_path FROM attribution" shows them all.'
-    _check_one(found, prefix, what="attribution", next_step=step)
-    return found[0]
-
-
 def set_aside(connection: DuckDBPyConnection) -> dict[str, dict[str, int]]:
     """dispute_id -> currency -> minor units that wait for its decision."""
     held: dict[str, dict[str, int]] = {}

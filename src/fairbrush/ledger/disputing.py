@@ -39,11 +39,11 @@ from fairbrush.ledger.disputes import (
     Subject,
     add_opening,
     add_resolution,
-    find_attribution,
     find_dispute,
     read_contests,
 )
 from fairbrush.ledger.policies import acting_digest
+from fairbrush.ledger.records import find_attribution
 from fairbrush.store import Store, as_utc
 
 if TYPE_CHECKING:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PENDING_SCHEMA = "fairbrush.pending/1"
 E12 = 10**12
+SHORTEST_PREFIX = 8  # of an id, where a person types it
 MOST_PENDING = 64  # files left behind by single look-ups before one of them drains them all
 _SUFFIX = ".jsonl"
 
@@ -125,6 +126,25 @@ def write_pending(folder: Path, records: Sequence[Record]) -> Path | None:
             f"{pending} cannot be written: {error.strerror or error}.",
             next_step="Free space or correct permissions and ask again, or answer with --no-record.",
         ) from error
+
+
+def find_attribution(connection: DuckDBPyConnection, prefix: str) -> str:
+    """The attribution_id that begins so. Raises RecordError where none, or several, do."""
+    wanted = prefix.strip().lower()
+    found = connection.execute(
+        "SELECT attribution_id FROM attribution WHERE starts_with(attribution_id, ?) ORDER BY 1 LIMIT 3",
+        [wanted],
+    ).fetchall()
+    if len(wanted) < SHORTEST_PREFIX or not found:
+        raise RecordError(
+            f"There is no record {prefix!r}.",
+            next_step="fairbrush report lookups shows the ids; eight characters of one are enough.",
+        )
+    if len(found) > 1:
+        raise RecordError(
+            f"{prefix!r} is the beginning of several records.", next_step="Write more of the id."
+        )
+    return str(found[0][0])
 
 
 def pending_files(folder: Path) -> list[Path]:
