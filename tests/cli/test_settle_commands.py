@@ -137,6 +137,19 @@ def test_the_parts_of_a_settlement_are_shown_to_the_last_fraction(space: Path) -
         assert shown["settlement_id"] == settled["settlement_id"]
 
 
+def test_all_settlements_are_computed_again_and_one_that_differs_is_told(space: Path) -> None:
+    settled = answer(space, "settle", "2026-01")["settlements"][0]
+    again = answer(space, "settlements", "--recompute")["settlements"]
+    assert [(one["settlement_id"], one["outcome"]) for one in again] == [(settled["settlement_id"], "same")]
+    with open_registry(space) as store:
+        store.connection.execute("UPDATE settlement_part SET amount_minor = 0 WHERE account = 'escrow'")
+    ran = command(space, "settlements", "--recompute", "--json")
+    assert ran.code == 1
+    (told,) = ran.json["settlements"]
+    assert told["outcome"] == "different"
+    assert "escrow" in told["detail"]
+
+
 @pytest.mark.parametrize(
     ("words", "told", "next_step"),
     [
@@ -145,6 +158,7 @@ def test_the_parts_of_a_settlement_are_shown_to_the_last_fraction(space: Path) -
         (["settle", "--correct", "r1"], "belong together", "Say why"),
         (["settle", "2026", "--reason", "w"], "belong together", "Say why"),
         (["settle", "--correct", "r1", "--reason", "w", "--dry-run"], "no --dry-run", "Leave one"),
+        (["settlements", "--recompute", "--show", "1"], "all of them", "Leave out"),
         (["settle", "January"], "'January' is no period", "2026-Q1"),
         (["settle", "--correct", "r9", "--reason", "w"], "no revenue line 'r9'", "revenue list"),
         (["settle", "--correct", "r1", "--reason", "w"], "'r1' is not settled", "settle 2026-01-01"),

@@ -43,6 +43,7 @@ PART_COLUMNS = (
     "party_id",
     "for_id",
 )
+RECOMPUTED_COLUMNS = ("settlement", "settlement_id", "outcome", "detail")
 LIST_COLUMNS = ("number", "kind", "from", "to", "lines", "images", "totals", "reverses", "settlement_id")
 _MISSING_SAID = 3  # images of one line, on stderr; JSON has them all
 
@@ -98,16 +99,24 @@ def settlements(
     show: Annotated[
         str | None, typer.Option(metavar="ID", help="The parts of this one: its number, or its id.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--recompute", help="Compute each again from what it froze, and compare.")
+    ] = False,
     named_format: FormatOption = None,
     json: JsonFlag = False,
     nl: NlFlag = False,
     csv: CsvFlag = False,
     output: OutputOption = None,
 ) -> None:
-    """List the settlements and reversals there are, or show what one of them settled."""
+    """List the settlements and reversals there are, show what one of them settled, or compute all again."""
     from fairbrush.ledger.settled import find_settlement, list_settlements
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
+    if again and show is not None:
+        raise ConfigError("--recompute computes all of them.", next_step="Leave out --show.")
+    if again:
+        _recompute(context, format_, output)
+        return
     with registry(context, readonly=True) as store:
         if show is None:
             listed = list_settlements(store.connection)
@@ -122,6 +131,27 @@ def settlements(
     rows: list[Row] = [_listed(one, listed) for one in listed]
     document = {"schema": "fairbrush.settlements/1", "settlements": rows}
     emit(rows, format_, columns=LIST_COLUMNS, document=document, output=output)
+
+
+def _recompute(context: typer.Context, format_: Format, output: Path | None) -> None:
+    from fairbrush.ledger.settled import list_settlements, recheck_all
+
+    with registry(context, readonly=True) as store:
+        problems = recheck_all(store.connection)
+        listed = list_settlements(store.connection)
+    rows: list[Row] = [
+        {
+            "settlement": one.number,
+            "settlement_id": one.settlement_id,
+            "outcome": "different" if one.settlement_id in problems else "same",
+            "detail": " ".join(problems.get(one.settlement_id, ())),
+        }
+        for one in listed
+    ]
+    document = {"schema": "fairbrush.settlements_recomputed/1", "settlements": rows}
+    emit(rows, format_, document=document, columns=RECOMPUTED_COLUMNS, output=output)
+    if problems:
+        raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
 
 
 def _check_options(period: str | None, *, dry_run: bool, correct: str | None, reason: str | None) -> None:
