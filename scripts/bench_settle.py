@@ -23,7 +23,7 @@ from pathlib import Path
 from random import Random
 
 from fairbrush.chain.canonical import canonical_digest, canonical_json
-from fairbrush.chain.log import Append, Leaf, append_leaves, insert_chained
+from fairbrush.chain.log import Append, insert_chained
 from fairbrush.chain.tables import ATTRIBUTIONS, INDEX_VERSIONS, REVENUE
 from fairbrush.corpus.changes import open_registry
 from fairbrush.ledger.period import parse_period
@@ -115,7 +115,7 @@ def make(workspace: Path, images: int, artists: int, *, spread: bool) -> None:
 
 def add_images(store: Store, numbers: range, names: list[str], rng: Random, *, spread: bool) -> None:
     """Records of these images, and what they brought in."""
-    attributions, shares, revenue, weights, leaves = [], [], [], [], []
+    attributions, shares, revenue, weights = [], [], [], []
     for number in numbers:
         image = canonical_digest(number)
         body = record_body(image, rng.sample(names, SHARES), rng)
@@ -125,7 +125,6 @@ def add_images(store: Store, numbers: range, names: list[str], rng: Random, *, s
         made_by = ("sd-1.5", "mini", "torch-fp32", "v0001", MANIFEST, "eligible", None, Policy().digest)
         split = ("blend", "0.5", "1", body["model_share_e12"], body["unattributed_e12"], None)
         attributions.append((identity, image, None, *made_by, *split, NOW, text, digest, "{}"))
-        leaves.append(Leaf(ATTRIBUTIONS.kind, identity, digest))
         for rank, share in enumerate(body["shares"], start=1):
             name, part = share["artist_id"], share["share_e12"]
             shares.append((identity, name, f"c-{name}", f"p-{name}", part, 0.5, 0.75, 0.25, rank))
@@ -137,11 +136,10 @@ def add_images(store: Store, numbers: range, names: list[str], rng: Random, *, s
             amount = rng.choice([1, 1, 2, 5, 120])
             revenue.append((revenue_id, reference, currency, amount, DAY, DAY, image, None, None, None, NOW))
     connection = store.connection
-    insert_rows(connection, "attribution", attributions)
     insert_rows(connection, "attribution_share", shares)
     insert_rows(connection, "revenue_image", weights)
-    append_leaves(connection, leaves, now=NOW)
     append = Append(connection)
+    append.insert(ATTRIBUTIONS, attributions)
     if revenue:
         append.insert(REVENUE, revenue)
         append.commit(now=NOW)

@@ -33,24 +33,21 @@ NO_HEAD = "0" * 64
 @dataclass(frozen=True)
 class ChainedTable:
     """A table whose rows have leaves. ``key``: the columns that name a row; ``hashed``: those its digest is
-    of, unless the table keeps the digest of a body itself, in ``digest_column``."""
+    of."""
 
     kind: str
     table: str
     key: tuple[str, ...]
-    hashed: tuple[str, ...] = ()
-    digest_column: str | None = None
+    hashed: tuple[str, ...]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All that is needed to know a row's leaf."""
-        return tuple(dict.fromkeys((*self.key, *self.hashed, *filter(None, [self.digest_column]))))
+        return tuple(dict.fromkeys((*self.key, *self.hashed)))
 
     def leaf(self, row: dict[str, Any]) -> Leaf:
         """row: at least ``columns``, as the database gives them."""
         key = "/".join(str(row[name]) for name in self.key)
-        if self.digest_column is not None:
-            return Leaf(self.kind, key, str(row[self.digest_column]))
         hashed = flat_json({name: plain(row[name]) for name in self.hashed})
         return Leaf(self.kind, key, hashlib.sha256(hashed).hexdigest())
 

@@ -189,10 +189,6 @@ def _leaf(record: dict[str, Any]) -> Leaf:
         raise _refused(f"there are no records of kind {kind!r}")
     body: Any = record.get("body")
     parts = {"kind", "key"} | ({"body"} if kind in BODY_DIGESTS else set())
-    if kind == ATTRIBUTIONS.kind:
-        if set(record) != parts or canonical_digest(body["identity"]) != key:
-            raise _refused("its id is not the digest of what was asked")
-        return Leaf(kind, key, canonical_digest(body))
     columns = record["columns"]
     if set(record) != parts | {"columns"} or set(columns) != set(table.hashed):
         raise _refused("its columns are not those of such a record")
@@ -200,14 +196,15 @@ def _leaf(record: dict[str, Any]) -> Leaf:
         raise _refused("its key is not that of its columns")
     if kind in BODY_DIGESTS and canonical_digest(body) != columns[BODY_DIGESTS[kind]]:
         raise _refused("its body has another digest")
+    if kind == ATTRIBUTIONS.kind and canonical_digest(body["identity"]) != key:
+        raise _refused("its id is not the digest of what was asked")
     return Leaf(kind, key, canonical_digest(columns))
 
 
 def _record(connection: DuckDBPyConnection, name: RecordName) -> dict[str, Any]:
     table = _TABLES[name.kind]
     record: dict[str, Any] = {"kind": name.kind, "key": name.key}
-    if table.digest_column is None:
-        record["columns"] = _columns(connection, table, name)
+    record["columns"] = _columns(connection, table, name)
     if name.kind in BODY_DIGESTS:
         (key,) = table.key
         rows = connection.execute(

@@ -55,8 +55,6 @@ def row_reader(connection: DuckDBPyConnection, table: ChainedTable) -> RowReader
             f"The table {table.table} has no column {missing[0]}: it was altered.",
             next_step="Restore a backup: fairbrush restore BACKUP DIR",
         )
-    if table.digest_column is not None:
-        return RowReader(table, (table.digest_column,), lambda values: str(values[0]))
     names = sorted(table.hashed)
     return RowReader(table, tuple(_plain_sql(name, types[name]) for name in names), _digest_of(names))
 

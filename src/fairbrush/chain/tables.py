@@ -10,7 +10,10 @@ from __future__ import annotations
 from fairbrush.chain.log import ChainedTable
 
 ATTRIBUTIONS = ChainedTable(
-    kind="attribution", table="attribution", key=("attribution_id",), digest_column="body_digest"
+    kind="attribution",
+    table="attribution",
+    key=("attribution_id",),
+    hashed=("attribution_id", "body_digest", "recorded_at"),
 )
 CONSENT_EVENTS = ChainedTable(
     kind="consent",

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.chain.canonical import canonical_digest, canonical_json, parse_canonical
-from fairbrush.chain.log import Leaf, append_leaves
+from fairbrush.chain.log import append_leaves
 from fairbrush.chain.tables import ATTRIBUTIONS
 from fairbrush.durable import flush_folder, write_durably
 from fairbrush.errors import RecordError
@@ -450,7 +450,16 @@ def _insert(connection: DuckDBPyConnection, rows: Sequence[_Row]) -> DrainReport
             appender.append_rows(
                 (r.attribution_id, *r.attribution, r.recorded_at, r.body, r.digest, r.about) for r in new
             )
-        leaves = [Leaf(ATTRIBUTIONS.kind, row.attribution_id, row.digest) for row in new]
+        leaves = [
+            ATTRIBUTIONS.leaf(
+                {
+                    "attribution_id": row.attribution_id,
+                    "body_digest": row.digest,
+                    "recorded_at": row.recorded_at,
+                }
+            )
+            for row in new
+        ]
         append_leaves(connection, leaves, now=utc_now())
     if any(row.shares for row in new):
         with connection.appender("attribution_share") as appender:
