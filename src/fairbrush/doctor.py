@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairbrush import __version__
+from fairbrush.chain.verify import verify_chain
 from fairbrush.config import CONFIG_NAME, Settings, find_workspace, load_settings
 from fairbrush.corpus.eligibility import read_eligibility, revision
 from fairbrush.corpus.erasure import pending_erasures
@@ -33,6 +34,7 @@ from fairbrush.embedding.cache_file import check_before_mapping, structure_probl
 from fairbrush.embedding.encoder import BUNDLED, Device, Encoder, load_encoder, parse_spec
 from fairbrush.embedding.onnx_tower import REINSTALL, ExportFacts
 from fairbrush.errors import (
+    ChainError,
     ConfigError,
     DatabaseBusyError,
     FairbrushError,
@@ -50,6 +52,7 @@ from fairbrush.index.versions import (
     verify_index,
 )
 from fairbrush.ledger.policy import read_policy
+from fairbrush.ledger.protected import verify_ledger
 from fairbrush.ledger.records import MOST_PENDING, pending_files
 from fairbrush.ledger.terms import read_terms
 from fairbrush.store import DATABASE_NAME, Store, load_migrations
@@ -477,6 +480,27 @@ def _index_encoder(patient: Patient, index: StyleIndex) -> Iterator[Check]:
         yield Check("index encoder", Status.OK, "is the workspace's")
 
 
+def check_ledger(patient: Patient) -> Iterator[Check]:
+    """The chain over the records; with ``deep`` every record too."""
+    if patient.registry_revision is None:
+        return  # the database has a row already that says why it cannot be read
+    try:
+        with Store.look(patient.workspace, wait_s=DATABASE_WAIT_S) as store:
+            found = verify_ledger(store.connection) if patient.deep else verify_chain(store.connection)
+    except DatabaseBusyError as busy:
+        yield _problem("ledger", busy, status=Status.WARNING)
+        return
+    except ChainError as error:
+        yield _problem("ledger", error, patient.command("artist list"), Status.WARNING)
+        return
+    if not found.is_sound:
+        detail = f"{found.count} records or batches are not as they were committed"
+        yield Check("ledger", Status.PROBLEM, detail, patient.command("ledger verify"))
+        return
+    every = "" if patient.deep else "; every record: with --deep"
+    yield Check("ledger", Status.OK, f"{found.end.leaves} records in {found.end.batches} batches{every}")
+
+
 def check_records(patient: Patient) -> Iterator[Check]:
     waiting = len(pending_files(patient.workspace / RECORDS))
     refused = patient.workspace / RECORDS / "refused"
@@ -543,6 +567,7 @@ WORKSPACE_CHECKS: dict[str, Callable[[Patient], Iterator[Check]]] = {
     "workspace": check_folder,
     "disk": check_disk,
     "database": check_database,
+    "ledger": check_ledger,
     "eligibility": check_eligibility,
     "index": check_index,
     "records": check_records,

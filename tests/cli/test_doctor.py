@@ -100,6 +100,7 @@ def test_a_sound_workspace_has_no_problem(fairbrush: Fairbrush, workspace: Path)
     assert found["artists"]["detail"] == "2, 2 of them with works"
     assert found["index"]["detail"] == "v0001 is current and verified: 2 artists, 4 works"
     assert found["records"]["detail"].startswith("1 files wait")
+    assert found["ledger"]["detail"].endswith("batches; every record: with --deep")
     assert found["index encoder"]["detail"] == "is the workspace's"
     assert ran.json["schema"] == "fairbrush.doctor/1"
     assert (ran.json["warning"], ran.json["problem"]) == (0, 0)
@@ -182,6 +183,16 @@ def test_a_damaged_or_absent_database_is_a_problem(fairbrush: Fairbrush, workspa
     ran = examined(workspace)
     assert ill(ran) == {"database": "problem"}
     assert rows(ran)["index"]["status"] == "ok"
+
+
+def test_an_altered_chain_is_a_problem_and_verify_says_which_record(fairbrush: Fairbrush, workspace: Path):
+    with duckdb.connect(str(workspace / "fairbrush.duckdb")) as connection:
+        connection.execute("UPDATE chain_leaf SET digest = 'x' WHERE position = 0")
+    found = examined(workspace)
+    assert ill(found) == {"ledger": "problem"}
+    fix = shlex.split(rows(found)["ledger"]["fix"])[1:]
+    ran = fairbrush(*fix)
+    assert (ran.code, "consent" in ran.text + ran.stderr) == (1, True)
 
 
 def test_an_older_schema_is_seen_and_not_migrated(fairbrush: Fairbrush, workspace: Path):
