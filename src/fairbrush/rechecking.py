@@ -178,7 +178,7 @@ def _players_again(body: Mapping[str, Any], vectors: NDArray[np.float32], index:
         return Finding(Outcome.DIFFERENT, f"The affinity of {', '.join(sorted(off))} is another.")
     return Finding(
         Outcome.PARTLY,
-        f"Who may be credited has changed since: only the {len(hits)} credited artists were measured again.",
+        f"Who may be credited has changed since; the {len(hits)} whom it credits are as near as recorded.",
     )
 
 
