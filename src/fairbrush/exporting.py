@@ -182,6 +182,15 @@ _THEIR_ACCOUNT = (
 )
 
 
+# What decided disputes give them: dispute_id, attribution_id, share_e12.
+_GIVEN = """(
+    SELECT dispute_id, subject_id AS attribution_id, (pair ->> 1)::BIGINT AS share_e12
+    FROM (SELECT dispute_id, subject_id, unnest(json_extract(body, '$.outcome.shares_e12[*]')) AS pair
+          FROM dispute_event WHERE event = 'resolved')
+    WHERE pair ->> 0 = $artist)"""
+_THEIR_DISPUTE = "(creator_id = $creator OR subject_id = $artist OR contains(body::VARCHAR, $artist))"
+
+
 class _About:
     """Queries about one artist. ``$artist`` and ``$creator`` are the only parameters."""
 
@@ -199,9 +208,10 @@ class _About:
         ]
 
     def attributions(self) -> list[dict[str, Any]]:
-        """Who credits them, or names them in a hint; of the evidence, their own works."""
+        """Who credits them, names them in a hint, or is decided to credit them; of the evidence, their own
+        works."""
         found = self.rows(
-            """
+            f"""
             SELECT lookup.attribution_id, lookup.recorded_at, image_sha256, image_path, model_id,
                    value_function, share_e12, phi, similarity, z, rank, index_version,
                    share.artist_id IS NOT NULL AS is_credited,
@@ -212,6 +222,7 @@ class _About:
             LEFT JOIN attribution_share AS share
                 ON share.attribution_id = lookup.attribution_id AND share.artist_id = $artist
             WHERE share.artist_id IS NOT NULL OR contains(body::VARCHAR, $artist)
+                OR lookup.attribution_id IN (SELECT attribution_id FROM {_GIVEN})
             ORDER BY lookup.recorded_at, lookup.attribution_id
             """
         )
@@ -220,22 +231,28 @@ class _About:
         return found
 
     def earnings(self) -> list[dict[str, Any]]:
-        """Line by line: which image, which record, which share of which revenue."""
+        """Line by line: which image, which record, which share of which revenue: as it was recorded, or as a
+        dispute decided."""
         return self.rows(
-            """
+            f"""
             SELECT settlement_id, settlement.number, settlement.kind, revenue_id, revenue.reference,
                    revenue.currency, revenue.amount_minor AS line_amount_minor, line.image_sha256,
-                   attribution_id, share.share_e12, standing.treatment, standing.factor,
-                   line.contested_by, line.decided_by
+                   attribution_id,
+                   CASE WHEN line.decided_by IS NULL THEN share.share_e12 ELSE coalesce(given.share_e12, 0)
+                   END AS share_e12,
+                   coalesce(share.share_e12, 0) AS recorded_share_e12,
+                   standing.treatment, standing.factor, line.contested_by, line.decided_by
             FROM settlement_line AS line
             JOIN settlement USING (settlement_id)
             JOIN revenue USING (revenue_id)
-            JOIN attribution_share AS share USING (attribution_id)
             JOIN attribution AS lookup USING (attribution_id)
+            LEFT JOIN attribution_share AS share
+                ON share.attribution_id = lookup.attribution_id AND share.artist_id = $artist
+            LEFT JOIN {_GIVEN} AS given ON given.dispute_id = line.decided_by
             LEFT JOIN settlement_standing AS standing
                 ON standing.settlement_id = coalesce(settlement.reverses, line.settlement_id)
-                AND standing.artist_id = share.artist_id AND standing.model_id = lookup.model_id
-            WHERE share.artist_id = $artist
+                AND standing.artist_id = $artist AND standing.model_id = lookup.model_id
+            WHERE share.artist_id IS NOT NULL OR given.share_e12 IS NOT NULL
             ORDER BY settlement.number, revenue_id, line.image_sha256
             """
         )
@@ -258,15 +275,15 @@ class _About:
         )
 
     def disputes(self) -> list[dict[str, Any]]:
-        """Those over their standing, those their creator opened, and those over records that credit them;
-        the reason only of the first two: the third may be about others."""
+        """Those over their standing, those their creator opened, those over records that credit them, and
+        those that give them a share; the reason only of the first two: the others may be about others."""
         return self.rows(
-            """
+            f"""
             SELECT sequence, dispute_id, event, subject, subject_id, recorded_at,
                    creator_id = $creator AS is_theirs,
                    CASE WHEN creator_id = $creator OR subject_id = $artist THEN reason END AS reason
             FROM dispute_event
-            WHERE creator_id = $creator OR subject_id = $artist OR subject_id IN (
+            WHERE {_THEIR_DISPUTE} OR subject_id IN (
                 SELECT attribution_id FROM attribution_share WHERE artist_id = $artist)
             ORDER BY sequence
             """
@@ -281,10 +298,9 @@ class _About:
                     WHERE artist_id = $artist
                 UNION ALL SELECT 'redaction', sequence::VARCHAR FROM redaction_event WHERE artist_id = $artist
                 UNION ALL SELECT 'claim', sequence::VARCHAR FROM claim_event WHERE artist_id = $artist
-                UNION ALL SELECT 'attribution', attribution_id FROM attribution_share
-                    WHERE artist_id = $artist
-                UNION ALL SELECT 'dispute', sequence::VARCHAR FROM dispute_event
-                    WHERE creator_id = $creator OR subject_id = $artist
+                UNION ALL (SELECT 'attribution', attribution_id FROM attribution_share
+                    WHERE artist_id = $artist UNION SELECT 'attribution', attribution_id FROM {_GIVEN})
+                UNION ALL SELECT 'dispute', sequence::VARCHAR FROM dispute_event WHERE {_THEIR_DISPUTE}
                 UNION ALL SELECT 'posting', entry_number || '/' || line FROM posting WHERE {_THEIR_ACCOUNT}
                 UNION ALL SELECT 'settlement_standing', settlement_id || '/' || model_id || '/' || artist_id
                     FROM settlement_standing WHERE artist_id = $artist

@@ -12,6 +12,10 @@ from fake_records import digest, record
 from people_worlds import ADA, BO, NOW, SHARED, World, every_byte, make_world
 from workspaces import answer, command
 
+from fairbrush.chain.commitment import committed
+from fairbrush.chain.log import insert_chained
+from fairbrush.chain.tables import DISPUTE_EVENTS
+from fairbrush.corpus.registry import add_artist
 from fairbrush.store import Store
 
 LISTS = ("works", "consents", "attributions", "validations", "earnings", "postings", "chain")
@@ -120,6 +124,48 @@ def test_an_export_tells_each_line_that_was_earned_and_paid(world: World, docume
     assert (part["exact_minor"], part["amount_minor"]) == ("3703/3", 1234)
     (payout,) = document["payouts"]
     assert (payout["payout_id"], payout["amount_minor"], payout["status"]) == ("out1", 1234, "proposed")
+
+
+def test_an_export_tells_what_a_dispute_decided(world: World, tmp_path: Path) -> None:
+    """Zed is in no record; a dispute gives them half of the image p1, and Ada none of it."""
+    with Store.open(world.workspace) as store:
+        zed, _ = add_artist(store, "Zed Zonker", [], now=NOW)
+        record_id, half = record("p1").attribution_id, 5 * 10**11
+        outcome = {"shares_e12": [[zed.artist_id, half]], "unattributed_e12": half}
+        dispute = (7, "d7", "resolved", "attribution", record_id, world.creators[BO])
+        body = json.dumps({"dispute_id": "d7", "outcome": outcome})
+        with store.transaction() as connection:
+            told = committed("between Bo and Zed")
+            insert_chained(
+                connection, DISPUTE_EVENTS, [(*dispute, body, digest(body), NOW, *told.columns)], now=NOW
+            )
+            connection.execute(
+                "INSERT INTO settlement VALUES ('s2', 2, 'settlement', ?, ?, 'p', NULL, '{}', ?, NULL, NULL,"
+                " NULL)",
+                [NOW.date(), NOW.date(), NOW],
+            )
+            connection.execute(
+                "INSERT INTO settlement_line VALUES ('s2', 'r1', ?, ?, NULL, 'd7')", [digest("p1"), record_id]
+            )
+    documents = {}
+    for name in ("Zed Zonker", ADA):
+        command(world.workspace, "artist", "export", name, tmp_path / name)
+        documents[name] = json.loads((tmp_path / name / "export.json").read_text())
+    lines = {
+        name: [(line["number"], line["share_e12"], line["recorded_share_e12"]) for line in one["earnings"]]
+        for name, one in documents.items()
+    }
+    quarter = 25 * 10**10
+    assert lines == {"Zed Zonker": [(2, half, 0)], ADA: [(1, quarter, quarter), (2, 0, quarter)]}
+    (own,) = documents["Zed Zonker"]["attributions"]
+    assert (own["attribution_id"], own["share_e12"], own["is_credited"]) == (record_id, None, False)
+    (own,) = documents["Zed Zonker"]["disputes"]
+    assert (own["dispute_id"], own["reason"]) == ("d7", None)
+    assert {leaf["kind"] for leaf in documents["Zed Zonker"]["chain"]} == {
+        "consent",
+        "dispute",
+        "attribution",
+    }
 
 
 def test_an_export_holds_nothing_of_another_artist(world: World, folder: Path) -> None:
