@@ -98,6 +98,14 @@ def test_an_erased_artist_is_in_no_byte_and_the_proof_says_so(world: World, tmp_
     assert [needle for needle in world.needles(BO)[:1] if needle not in held] == []
 
 
+@pytest.mark.parametrize("name", ["absent/proof.json", "x" * 300])
+def test_nobody_is_erased_where_the_proof_cannot_be_written(world: World, tmp_path: Path, name: str) -> None:
+    """Afterwards nobody knows any more what was searched for."""
+    ran = command(world.workspace, "artist", "erase", ADA, "--yes", "--proof", tmp_path / name)
+    assert (ran.code, "cannot be written" in ran.stderr) == (2, True)
+    assert rows(world.workspace, "SELECT name FROM artist WHERE name IS NULL") == []
+
+
 def test_the_money_of_an_erased_artist_moves_and_its_total_stays(world: World) -> None:
     before, payee = balances(world), world.payees[ADA]
     erased = answer(world.workspace, "artist", "erase", ADA, "--yes")

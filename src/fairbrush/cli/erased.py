@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,12 +26,15 @@ def check_proof_file(proof: Path | None) -> None:
     """Before anything is erased. Raises ConfigError."""
     if proof is None:
         return
-    if proof.exists():
+    if os.path.lexists(proof):
         raise ConfigError(f"{proof} exists.", next_step="Name a file that does not exist yet.")
-    if not proof.absolute().parent.is_dir():
+    try:
+        proof.touch(exist_ok=False)
+        proof.unlink()
+    except OSError as error:
         raise ConfigError(
-            f"{proof} cannot be written: its folder does not exist.", next_step="Choose another."
-        )
+            f"{proof} cannot be written: {error.strerror or error}.", next_step="Choose another."
+        ) from error
 
 
 def answer_erased(
@@ -69,10 +73,7 @@ def answer_erased(
         ],
         "proof": absence.document(now=utc_now()),
     }
-    if proof is not None:
-        proof.write_text(
-            json_module.dumps(document["proof"], ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
-        )
+    unwritten = _write_proof(proof, document["proof"])
     if format_ is Format.TABLE:
         facts = [(name.replace("_", " "), str(count)) for name, count in {**subject, **removed}.items()]
         facts += _proof_lines(absence)
@@ -87,10 +88,24 @@ def answer_erased(
         say(f"{erased.refused.lines_dropped} damaged records that named them could not be read: deleted.")
     if erased.was_interrupted:
         say("The erasure was interrupted before: what they were called is not known, nor was searched for.")
+    if unwritten:
+        say(f"The proof could not be written: {proof}: {unwritten}. Keep this answer instead.")
+        raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
     if not absence.is_absent:
         say("Something was found that should not be there; see the proof.")
         say("  next: erase again once nothing else uses the workspace, and report this if it stays.")
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
+
+
+def _write_proof(file: Path | None, proof: dict[str, Any]) -> str | None:
+    """Why it could not be written: what was searched for is known to nobody any more."""
+    if file is None:
+        return None
+    try:
+        file.write_text(json_module.dumps(proof, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _removed(erased: Erased) -> dict[str, Any]:
