@@ -20,6 +20,7 @@ from fairbrush.chain.findings import BATCH, Damage, Finding, Findings
 from fairbrush.chain.log import Batch, ChainedTable, batch_row, hash_of_leaf, insert_chained, read_batches
 from fairbrush.chain.rows import row_reader
 from fairbrush.chain.verify import Verification, verify_chain
+from fairbrush.errors import ChainError
 from fairbrush.ledger.protected import verify_ledger
 from fairbrush.store import table_columns
 
@@ -363,6 +364,18 @@ def test_text_that_is_put_in_or_altered_is_found_and_text_that_is_forgotten_is_n
     ):
         database.execute(statement)
         assert key in named(verify_ledger(database)), statement
+
+
+def test_a_table_or_a_column_that_is_gone_is_told(database):
+    database.execute("ALTER TABLE dispute_event DROP COLUMN body")
+    with pytest.raises(ChainError, match='column "body" not found'):
+        verify_ledger(database)
+    database.execute("DROP TABLE attribution_share")
+    with pytest.raises(ChainError, match="cannot be read"):
+        verify_ledger(database)
+    database.execute("DROP TABLE chain_leaf")
+    with pytest.raises(ChainError, match="chain_leaf"):
+        verify_chain(database)
 
 
 def test_rows_of_nothing_are_named(database):

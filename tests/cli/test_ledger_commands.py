@@ -19,6 +19,7 @@ from fairbrush.ledger.protected import verify_ledger
 from fairbrush.ledger.records import drain, write_pending
 from fairbrush.store import DATABASE_NAME, STORAGE_VERSION, load_migrations
 
+HEADER_BYTES, BLOCK_BYTES = 3 * 4096, 256 * 1024  # of a DuckDB file
 DRAIN = """
 import sys, time
 from pathlib import Path
@@ -86,6 +87,18 @@ def test_verify_names_the_first_altered_row_and_exits_with_1(space):
         "posting",
         "1/2",
     ]
+
+
+def test_a_damaged_file_is_told_with_a_next_step(space):
+    """One byte of each block, whatever is in it."""
+    file = space / DATABASE_NAME
+    whole, told = file.read_bytes(), []
+    for at in range(HEADER_BYTES + 100, len(whole), BLOCK_BYTES):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        ran = command(space, "ledger", "verify")
+        assert ran.code == (2 if ran.stderr.startswith("fairbrush: ") else 0)
+        told.append(ran.stderr)
+    assert any("The records cannot be read: Corrupt database file" in text for text in told)
 
 
 def test_sign_prove_and_check(space, tmp_path):

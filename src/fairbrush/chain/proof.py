@@ -21,7 +21,7 @@ from fairbrush.chain import merkle
 from fairbrush.chain.canonical import canonical_digest, canonical_json, parse_canonical
 from fairbrush.chain.checkpoint import Checkpoint, check_signature, read_checkpoint_document
 from fairbrush.chain.log import Batch, ChainedTable, Leaf, hash_of_leaf, plain
-from fairbrush.chain.rows import row_reader, stream
+from fairbrush.chain.rows import row_reader, stream, told_where_unreadable
 from fairbrush.chain.tables import ATTRIBUTIONS, BODY_DIGESTS, CHAINED_TABLES
 from fairbrush.errors import ChainError, ProofRefusedError, RecordError
 
@@ -57,6 +57,7 @@ class Proven:
     checkpoint: Checkpoint
 
 
+@told_where_unreadable()
 def find_record(connection: DuckDBPyConnection, name: str) -> RecordName:
     """A record by ``KIND:KEY``, or by a key that only one record has. Raises ChainError."""
     kind, colon, key = name.partition(":")
@@ -83,6 +84,7 @@ def find_record(connection: DuckDBPyConnection, name: str) -> RecordName:
     return RecordName(*rows[0])
 
 
+@told_where_unreadable()
 def prove(connection: DuckDBPyConnection, name: RecordName, checkpoint: Checkpoint) -> bytes:
     """The proof, as the content of its file. Raises ChainError where the checkpoint is older than the record,
     or what is stored proves nothing."""

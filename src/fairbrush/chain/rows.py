@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,22 @@ def row_reader(connection: DuckDBPyConnection, table: ChainedTable) -> RowReader
         )
     names = sorted(table.hashed)
     return RowReader(table, tuple(_plain_sql(name, types[name]) for name in names), _digest_of(names))
+
+
+@contextmanager
+def told_where_unreadable() -> Iterator[None]:
+    """A table or a column that is gone, or a damaged file, as ChainError."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        if "Query interrupted" in str(error):
+            raise
+        raise ChainError(
+            f"The records cannot be read: {str(error).splitlines()[0].rstrip('.!')}.",
+            next_step="Restore a backup: fairbrush restore BACKUP DIR",
+        ) from error
 
 
 def stream(

@@ -25,7 +25,7 @@ from fairbrush.chain import merkle
 from fairbrush.chain.explain import Broken, explain
 from fairbrush.chain.findings import BATCH, LEAF, Altered, Damage, Finding, Findings
 from fairbrush.chain.log import NO_HEAD, Batch, ChainedTable, hash_of_leaf
-from fairbrush.chain.rows import row_reader, stream
+from fairbrush.chain.rows import row_reader, stream, told_where_unreadable
 from fairbrush.chain.tables import CHAINED_TABLES
 from fairbrush.errors import ChainError
 
@@ -66,6 +66,7 @@ class Verification:
         return self.count == 0
 
 
+@told_where_unreadable()
 def verify_records(
     connection: DuckDBPyConnection,
     *,
@@ -75,7 +76,8 @@ def verify_records(
 ) -> Verification:
     """Verify chain and rows. ``at``: numbers of batches, for ``seen``.
 
-    Raises ChainError where there are records and no chain, and none is known of, or a column is gone.
+    Raises ChainError where there are records and no chain, and none is known of, or what is stored cannot be
+    read.
     """
     if not at:
         require_chain(connection)
@@ -94,6 +96,7 @@ def verify_records(
     return _verification(walk, findings, notes)
 
 
+@told_where_unreadable()
 def verify_chain(
     connection: DuckDBPyConnection, *, limit: int = DEFAULT_LIMIT, at: Collection[int] = ()
 ) -> Verification:
