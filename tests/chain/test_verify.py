@@ -353,7 +353,8 @@ def test_text_that_is_put_in_or_altered_is_found_and_text_that_is_forgotten_is_n
     assert found.is_sound
     (note,) = found.notes
     assert note == (
-        "The reason of 1 consent record is gone, first that of consent:1, and no erasure explains it."
+        "The reason of 1 consent record is gone, first that of consent:1, and an erasure takes those that"
+        " name somebody."
     )
     database.execute("INSERT INTO redaction_event VALUES (3, 'ada', now()::TIMESTAMP, 0, NULL, NULL, NULL)")
     assert verify_ledger(database).notes == ()
@@ -364,6 +365,20 @@ def test_text_that_is_put_in_or_altered_is_found_and_text_that_is_forgotten_is_n
     ):
         database.execute(statement)
         assert key in named(verify_ledger(database)), statement
+
+
+def test_an_erasure_may_explain_a_forgotten_text_that_is_older_than_it(database):
+    """It takes every reason that names the person, whoever the record is about."""
+    database.execute("UPDATE dispute_event SET reason = NULL, reason_salt = NULL")
+    (note,) = verify_ledger(database).notes
+    assert note.endswith("first that of dispute:1, and no erasure explains it.")
+    row = (9, "nobody", at(9999), 0, None, None, None)
+    insert_chained(database, tables.REDACTIONS, [row], now=at(9999))
+    (note,) = verify_ledger(database).notes
+    assert note.endswith("first that of dispute:1, and an erasure takes those that name somebody.")
+    late = (9, "ada", "opted_out", at(10000), at(10000), "x", None, None, committed("gone").commitment)
+    insert_chained(database, tables.CONSENT_EVENTS, [late], now=at(10000))
+    assert verify_ledger(database).notes[0].endswith("consent:9, and no erasure explains it.")
 
 
 def test_a_table_or_a_column_that_is_gone_is_told(database):
