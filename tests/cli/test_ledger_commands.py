@@ -193,6 +193,21 @@ def test_an_older_workspace_begins_its_chain_once_and_a_row_slipped_in_afterward
     assert [(one["what"], one["kind"], one["key"]) for one in told] == [("inserted", "consent", "99")]
 
 
+def test_a_chain_that_was_deleted_is_not_begun_anew_over_altered_records(space):
+    alter(
+        space,
+        "UPDATE consent_event SET consent = 'opted_out'",
+        "DELETE FROM chain_leaf",
+        "DELETE FROM chain_batch",
+    )
+    told = command(space, "ledger", "verify")
+    assert (told.code, "the chain over them was deleted" in told.stderr) == (2, True)
+    assert command(space, "artist", "add", "Cy Carver").code == 0
+    ran = command(space, "ledger", "verify", "--limit", "100", "--json")
+    assert ran.code == 1
+    assert {"consent", "posting"} < {one["kind"] for one in ran.json["findings"]}
+
+
 def drains(space: Path, count: int) -> list[subprocess.Popen[str]]:
     return [
         subprocess.Popen(

@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.chain import merkle
+from fairbrush.chain.adoption import had_chain
 from fairbrush.chain.explain import Broken, explain
 from fairbrush.chain.findings import BATCH, LEAF, Altered, Damage, Finding, Findings
 from fairbrush.chain.log import NO_HEAD, Batch, ChainedTable, hash_of_leaf
@@ -116,12 +117,18 @@ def require_chain(connection: DuckDBPyConnection) -> None:
         table.table: connection.execute(f"SELECT count(*) FROM {table.table}").fetchall()[0][0]
         for table in CHAINED_TABLES
     }
-    if rows := sum(counts.values()):
+    if not (rows := sum(counts.values())):
+        return
+    if had_chain(connection):
         raise ChainError(
-            f"There are {rows} records and no chain over them: it has not begun, or it was deleted.",
-            next_step="The next command that writes begins it with the records as they are then;"
-            " if there was one before, restore a backup: fairbrush restore BACKUP DIR",
+            f"There are {rows} records, and the chain over them was deleted.",
+            next_step="Restore a backup: fairbrush restore BACKUP DIR",
         )
+    raise ChainError(
+        f"There are {rows} records and no chain over them: it has not begun, or it was deleted.",
+        next_step="The next command that writes begins it with the records as they are then;"
+        " if there was one before, restore a backup: fairbrush restore BACKUP DIR",
+    )
 
 
 def _verification(walk: _Walk, findings: Findings, notes: list[str]) -> Verification:
