@@ -158,3 +158,12 @@ def test_bad_input_is_told_and_changes_nothing(space: Path, words: list[str], me
     assert "next: " in ran.stderr
     assert held(space) == {"payable": 90, "escrow": 10}
     assert answer(space, "dispute", "list")["disputes"] == []
+
+
+def test_an_altered_event_is_told(space: Path) -> None:
+    opened = answer(space, "dispute", "open", "--by", "bo", "--artist", "ann", "--reason", "me")
+    with open_registry(space) as store, store.transaction() as connection:
+        connection.execute("UPDATE dispute_event SET body = '{}'")
+    for words in (["list"], ["resolve", opened["dispute_id"], "--rejected", "--reason", "no"]):
+        ran = command(space, "dispute", *words)
+        assert (ran.code, "fairbrush ledger verify" in ran.stderr) == (2, True)

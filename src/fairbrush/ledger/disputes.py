@@ -149,19 +149,25 @@ def decision_of(connection: DuckDBPyConnection, dispute_id: str) -> Decision:
 
 
 def read_disputes(connection: DuckDBPyConnection) -> list[Dispute]:
-    """All of them, in the order in which they were opened."""
+    """All of them, in the order in which they were opened. Raises DisputeError where one was altered."""
     rows = connection.execute(
-        "SELECT event, body, recorded_at, reason FROM dispute_event ORDER BY sequence"
+        "SELECT sequence, event, body, recorded_at, reason FROM dispute_event ORDER BY sequence"
     ).fetchall()
     disputes: dict[str, Dispute] = {}
-    for event, text, recorded_at, reason in rows:
-        body = json.loads(text)
-        dispute_id = body["dispute_id"]
-        if event == Event.OPENED:
-            disputes[dispute_id] = _opened(body, recorded_at, reason)
-        else:
-            resolution = _resolution(dispute_id, body["outcome"], recorded_at, reason)
-            disputes[dispute_id] = replace(disputes[dispute_id], resolution=resolution)
+    for sequence, event, text, recorded_at, reason in rows:
+        try:
+            body = json.loads(text)
+            dispute_id = body["dispute_id"]
+            if event == Event.OPENED:
+                disputes[dispute_id] = _opened(body, recorded_at, reason)
+            else:
+                resolution = _resolution(dispute_id, body["outcome"], recorded_at, reason)
+                disputes[dispute_id] = replace(disputes[dispute_id], resolution=resolution)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DisputeError(
+                f"The event {sequence} of disputes is not as it was written.",
+                next_step="See what was altered: fairbrush ledger verify",
+            ) from error
     return list(disputes.values())
 
 
