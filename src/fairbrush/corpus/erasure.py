@@ -128,8 +128,8 @@ def erase_payee(store: Store, payee_id: str) -> None:
             more = " and others" if len(whose) > _MOST_NAMED else ""
             raise RegistryError(
                 f"The money of {', '.join(whose[:_MOST_NAMED])}{more} goes to {payee.payee_id}.",
-                next_step="Give each another payee (fairbrush payee assign CREATOR PAYEE; for a model,"
-                " fairbrush model --help), or erase the artists.",
+                next_step="Give each another payee (fairbrush payee assign CREATOR PAYEE,"
+                " fairbrush model assign MODEL PAYEE), or erase the artists.",
             )
         connection.execute("UPDATE payee SET name = NULL WHERE payee_id = ?", [payee.payee_id])
         connection.execute("DELETE FROM payee_account WHERE payee_id = ?", [payee.payee_id])
