@@ -225,7 +225,8 @@ def test_without_a_proposal_there_is_nothing_to_export(folder: Path) -> None:
         ("out.xml", (), "needs the account that pays"),
         ("out.xml", ("--debtor-name", "Me", "--debtor-iban", "DE00"), "That is no IBAN"),
         ("out.xml", (*DEBTOR, "--debtor-bic", "x"), "is no BIC"),
-        ("out.xml", (*DEBTOR, "--execution-date", "tomorrow"), "is not a date"),
+        ("out.xml", (*DEBTOR, "--execution-date", "tomorrow"), "is not a day"),
+        ("out.xml", (*DEBTOR, "--execution-date", "2099-W01"), "is not a day"),
         ("out.csv", DEBTOR, "A CSV names no debtor"),
         ("out.csv", ("--execution-date", "2026-03-01"), "A CSV has no execution date"),
         ("no/such/folder.csv", (), "cannot be written"),
@@ -237,6 +238,13 @@ def test_an_export_that_cannot_be_meant_writes_nothing(
     propose(folder)
     assert message in refused(folder, "payout", "export", folder.parent / name, *words)
     assert not (folder.parent / name).exists()
+
+
+def test_an_export_into_a_folder_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    propose(folder)
+    monkeypatch.chdir(folder)
+    assert "is a folder" in refused(folder, "payout", "export", ".", "--format", "csv")
+    assert "is a folder" in refused(folder, "payout", "export", folder.parent, "--format", "csv")
 
 
 # bank accounts

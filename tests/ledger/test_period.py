@@ -28,7 +28,11 @@ def test_a_period_holds_both_its_ends(text: str, first: date, last: date) -> Non
 
 @pytest.mark.parametrize(
     "text",
-    ["", "26", "2026-13", "2026-00", "2026-Q5", "2026-02-30", "0000", "2026-1", "..", "2026-01..2026-02"],
+    [
+        *("", "26", "2026-13", "2026-00", "2026-Q5", "2026-02-30", "0000", "2026-1", ".."),
+        "2026-01..2026-02",
+        *("2026-W01..2026-W02", "2026-W01-1..2026-W02-1", "20260103..20260201"),
+    ],
 )
 def test_what_is_no_period_is_refused_with_examples(text: str) -> None:
     with pytest.raises(MoneyError, match="is no period") as refused:

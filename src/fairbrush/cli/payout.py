@@ -22,7 +22,7 @@ from fairbrush.cli.output import (
     help_when_alone,
     say,
 )
-from fairbrush.cli.registry import registry, shown_name
+from fairbrush.cli.registry import parse_day, registry, shown_name
 from fairbrush.errors import ConfigError, ExitCode
 from fairbrush.ledger.payouts import PayoutStatus
 from fairbrush.ledger.sepa import Debtor, ExportFormat
@@ -232,17 +232,14 @@ def _execution_date(kind: ExportFormat, text: str | None) -> date | None:
         return None
     if kind is ExportFormat.CSV:
         raise ConfigError("A CSV has no execution date.", next_step="Leave --execution-date out.")
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(
-            f"--execution-date {text!r} is not a date.", next_step="Write 2026-03-01."
-        ) from None
+    return parse_day(text, option="--execution-date")
 
 
 def _write(file: Path, content: bytes) -> None:
     from fairbrush.durable import write_durably
 
+    if file.is_dir():
+        raise ConfigError(f"{file} is a folder.", next_step="Name the FILE in it; nothing was changed.")
     try:
         write_durably(file, content)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fairbrush.store import Store
 
 ERASED_NAME = "(erased)"
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 NewFlag = Annotated[
     bool, typer.Option("--new", help="Add it although the name is taken: another one of the same name.")
@@ -85,11 +87,13 @@ def parse_moment(text: str | None, *, option: str) -> datetime | None:
 
 
 def parse_day(text: str, *, option: str) -> date:
-    """Raises ConfigError."""
+    """Raises ConfigError, for a week too, of which Python would take the Monday."""
     try:
-        return date.fromisoformat(text)
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{option} {text!r} is not a day.", next_step="Write 2026-03-01.") from None
+        pass
+    raise ConfigError(f"{option} {text!r} is not a day.", next_step="Write 2026-03-01.")
 
 
 def report_works(refusals: list[Refusal], duplicates: list[DuplicateWork]) -> None:

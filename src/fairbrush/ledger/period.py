@@ -14,6 +14,8 @@ from fairbrush.errors import MoneyError
 
 _NAMED = re.compile(r"(?P<year>\d{4})(-(Q(?P<quarter>[1-4])|(?P<month>\d{2})(-(?P<day>\d{2}))?))?", re.ASCII)
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
 
 @dataclass(frozen=True, order=True)
 class Period:
@@ -49,13 +51,20 @@ def parse_period(text: str) -> Period:
     first, dots, last = text.strip().partition("..")
     try:
         if dots:
-            return Period(date.fromisoformat(first), date.fromisoformat(last))
+            return Period(_day(first), _day(last))
         return _named(first)
     except ValueError:
         raise MoneyError(
             f"{text!r} is no period.",
             next_step="Write 2026, 2026-Q1, 2026-01, 2026-01-03 or 2026-01-03..2026-02-01.",
         ) from None
+
+
+def _day(text: str) -> date:
+    """Raises ValueError for a week, too, of which Python would take the Monday."""
+    if not _DAY.fullmatch(text):
+        raise ValueError(text)
+    return date.fromisoformat(text)
 
 
 def _named(text: str) -> Period:
@@ -65,7 +74,7 @@ def _named(text: str) -> Period:
         raise ValueError(text)
     year = int(found["year"])
     if found["day"]:
-        day = date.fromisoformat(text)
+        day = _day(text)
         return Period(day, day)
     if found["quarter"]:
         first_month, last_month = 3 * int(found["quarter"]) - 2, 3 * int(found["quarter"])
