@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,9 @@ def test_a_line_without_a_record_stays_open_is_named_and_exits_1(space: Path) ->
     ran = command(space, "settle", "2026", "--json")
     assert ran.code == 1
     assert ran.stderr == (
-        f"unsettled: r3: 1 of 1 images have no record under policy 1. Missing: {digest('unknown')}.\n"
+        "unsettled: r3: 1 of 1 images have no record under policy 1 (index v0001, model sd-1.5, value blend, "
+        f"b 0.5, w 1). Missing: {digest('unknown')}.\n"
+        "  next: fairbrush attribute IMAGES; answers under another index or split pay none of these.\n"
     )
     (line,) = ran.json["unsettled"]
     assert (line["reference"], line["amount"], line["currency"]) == ("r3", "0.50", "EUR")
@@ -128,6 +131,35 @@ def test_a_correction_takes_the_line_back_and_settles_it_again(space: Path) -> N
     ]
 
 
+def test_a_line_to_correct_is_named_as_it_was_when_it_was_added(space: Path) -> None:
+    command(space, "settle", "2026-01")
+    with open_registry(space) as store:
+        bring(store, "Caf\u00e9", 50, image="x")
+    command(space, "settle", "2026-01")
+    document = answer(space, "settle", "--correct", " Cafe\u0301 ", "--reason", "asked to")
+    assert [one["kind"] for one in document["settlements"]] == ["reversal", "settlement"]
+
+
+def test_a_cancelled_line_that_nothing_is_settled_of_is_said_to_be_cancelled(space: Path) -> None:
+    command(space, "revenue", "cancel", "r1", "--reason", "refunded")
+    ran = command(space, "settle", "--correct", "r1", "--reason", "w")
+    assert (ran.code, ran.stdout) == (2, b"")
+    assert "'r1' is cancelled" in ran.stderr
+
+
+def test_more_than_the_book_can_hold_is_refused_before_anything_is_written(space: Path) -> None:
+    with open_registry(space) as store:
+        for reference in ("huge", "as huge"):
+            bring(store, reference, 2**62, image="x")
+        before = everything(store)
+    for words in (["settle", "2026", "--dry-run"], ["settle", "2026"]):
+        ran = command(space, *words)
+        assert (ran.code, ran.stdout) == (2, b"")
+        assert "What is settled in EUR is more than one entry of the book can be." in ran.stderr
+    with open_registry(space) as store:
+        assert everything(store) == before
+
+
 def test_the_parts_of_a_settlement_are_shown_to_the_last_fraction(space: Path) -> None:
     settled = answer(space, "settle", "2026-01")["settlements"][0]
     for name in ("1", settled["settlement_id"][:10]):
@@ -160,7 +192,7 @@ def test_all_settlements_are_computed_again_and_one_that_differs_is_told(space: 
         (["settle", "--correct", "r1", "--reason", "w", "--dry-run"], "no --dry-run", "Leave one"),
         (["settlements", "--recompute", "--show", "1"], "all of them", "Leave out"),
         (["settle", "January"], "'January' is no period", "2026-Q1"),
-        (["settle", "--correct", "r9", "--reason", "w"], "no revenue line 'r9'", "revenue list"),
+        (["settle", "--correct", "r9", "--reason", "w"], "No revenue has the reference 'r9'", "revenue list"),
         (["settle", "--correct", "r1", "--reason", "w"], "'r1' is not settled", "settle 2026-01-01"),
         (["settlements", "--show", "7"], "No settlement is called '7'", "fairbrush settlements"),
     ],
@@ -177,9 +209,11 @@ def test_what_cannot_be_done_is_said_with_a_next_step(
 def test_without_a_policy_nothing_is_settled_and_the_next_step_is_to_adopt_one(tmp_path: Path) -> None:
     create_workspace(tmp_path / "space")
     with open_registry(tmp_path / "space") as store:
-        bring(store, "r1", 1, image="x")
+        for day in range(1, 29):
+            bring(store, f"r{day}", 1, image="x", day=date(2026, 1, day))
     ran = command(tmp_path / "space", "settle", "2026")
     assert ran.code == 2
+    # the first day: such a policy holds for all of the lines
     assert "next: Adopt one: fairbrush policy adopt --from 2026-01-01" in ran.stderr
 
 

@@ -191,7 +191,9 @@ def test_a_record_made_under_anything_else_than_what_is_pinned_does_not_pay(stor
     assert report.settlements == ()
     (line,) = report.unsettled
     assert (line.reference, line.missing) == ("r1", (digest("x"),))
-    assert line.reason == "1 of 1 images have no record under policy 1."
+    assert line.reason == (
+        "1 of 1 images have no record under policy 1 (index v0001, model sd-1.5, value blend, b 0.5, w 1)."
+    )
     assert held(store) == {}
     record(store, look_up("x", {"bo": E12}))
     assert settled(store).unsettled == ()

@@ -88,6 +88,8 @@ def settle(
     unsettled = [line for report in reports for line in report.unsettled]
     for line in unsettled:
         _say_unsettled(line)
+    if any(line.missing for line in unsettled):
+        say("  next: fairbrush attribute IMAGES; answers under another index or split pay none of these.")
     if not any(report.settlements for report in reports):
         say("Nothing was settled." if unsettled else "Nothing is left to settle.")
     if unsettled:
@@ -168,16 +170,21 @@ def _check_options(period: str | None, *, dry_run: bool, correct: str | None, re
 
 def _corrected(store: Store, reference: str, reason: str) -> list[SettlementReport]:
     from fairbrush.errors import SettlementError
-    from fairbrush.ledger.lines import find_line
+    from fairbrush.ledger.revenue import LineState, find_line
     from fairbrush.ledger.settlement import correct
     from fairbrush.store import utc_now
 
     line = find_line(store.connection, reference)
     reports = correct(store, revenue_ids=[line.revenue_id], why=reason, now=utc_now())
     if not reports:
+        if line.state is LineState.CANCELLED:
+            raise SettlementError(
+                f"The revenue line {line.reference!r} is cancelled, and nothing of it is settled.",
+                next_step="For what did come in, add a line with another reference.",
+            )
         raise SettlementError(
-            f"The revenue line {reference!r} is not settled.",
-            next_step=f"Settle it: fairbrush settle {line.earned_to}",
+            f"The revenue line {line.reference!r} is not settled.",
+            next_step=f"Settle it: fairbrush settle {line.earned.last}",
         )
     return reports
 

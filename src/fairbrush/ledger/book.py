@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 ENTRY_SCHEMA = "fairbrush.entry/1"
+MOST_POSTED = 2**63 - 1  # minor units of one posting: a BIGINT
 
 
 class AccountKind(StrEnum):
@@ -168,7 +169,7 @@ def balances(
     kinds: only these; all where none is named. before: only entries with a smaller number.
     """
     rows = connection.execute(
-        "SELECT account, holder, subject, currency, sum(amount_minor)::BIGINT FROM posting"
+        "SELECT account, holder, subject, currency, sum(amount_minor) FROM posting"
         " WHERE (len(?::TEXT[]) = 0 OR list_contains(?::TEXT[], account))"
         " AND (?::BIGINT IS NULL OR entry_number < ?::BIGINT)"
         " GROUP BY ALL HAVING sum(amount_minor) <> 0 ORDER BY ALL",

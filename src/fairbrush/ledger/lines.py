@@ -14,7 +14,6 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from fairbrush.errors import SettlementError
 from fairbrush.ledger.earnings import Line, SharedRecord
 from fairbrush.ledger.period import Period
 from fairbrush.ledger.policies import AdoptedPolicy
@@ -78,16 +77,6 @@ def read_lines(connection: DuckDBPyConnection, revenue_ids: Sequence[str]) -> li
         f"{_LINE} WHERE revenue_id IN (SELECT unnest(?::TEXT[])) ORDER BY revenue_id", [list(revenue_ids)]
     ).fetchall()
     return [RevenueLine(*row) for row in rows]
-
-
-def find_line(connection: DuckDBPyConnection, reference: str) -> RevenueLine:
-    """By the user's reference. Raises SettlementError."""
-    rows = connection.execute(f"{_LINE} WHERE reference = ?", [reference]).fetchall()
-    if not rows:
-        raise SettlementError(
-            f"There is no revenue line {reference!r}.", next_step="List them: fairbrush revenue list"
-        )
-    return RevenueLine(*rows[0])
 
 
 def cancelled(connection: DuckDBPyConnection, revenue_ids: Sequence[str]) -> set[str]:

@@ -322,9 +322,9 @@ def cancel_line(store: Store, reference: str, *, reason: str, now: datetime) -> 
     """Say that a line is not to be paid out; gives it as it was before, and changes nothing where it was
     cancelled already. What it settled is reversed. Raises MoneyError.
     """
-    kept, why, moment = checked_reference(reference), checked_reason(reason), as_utc(now)
+    why, moment = checked_reason(reason), as_utc(now)
     with store.transaction() as connection:
-        line = find_line(connection, kept)
+        line = find_line(connection, reference)
         if line.state is LineState.CANCELLED:
             return line
         number = next_sequence(connection, "revenue_event")
@@ -338,14 +338,15 @@ def cancel_line(store: Store, reference: str, *, reason: str, now: datetime) -> 
 
 
 def find_line(connection: DuckDBPyConnection, reference: str) -> Recorded:
-    """Raises MoneyError."""
-    found = _find(connection, [revenue_id(reference)])
+    """By the reference, written as it was when it was added. Raises MoneyError."""
+    kept = checked_reference(reference)
+    found = _find(connection, [revenue_id(kept)])
     if not found:
         raise MoneyError(
-            f"No revenue has the reference {shown(reference)}.",
+            f"No revenue has the reference {shown(kept)}.",
             next_step="fairbrush revenue list shows them all.",
         )
-    return found[revenue_id(reference)]
+    return found[revenue_id(kept)]
 
 
 def is_answered(connection: DuckDBPyConnection, image_sha256: str | None) -> bool:

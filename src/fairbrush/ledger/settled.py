@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fairbrush.chain.canonical import canonical_digest, parse_canonical
 from fairbrush.domain import Consent
 from fairbrush.errors import FairbrushError, SettlementError
-from fairbrush.ledger.book import Account, AccountKind, Posting, merged
+from fairbrush.ledger.book import MOST_POSTED, Account, AccountKind, Posting, merged
 from fairbrush.ledger.contests import Contest, Contests, Decision
 from fairbrush.ledger.earnings import Earnings, Parts, Standing, Treatment, exact_earnings
 from fairbrush.ledger.exactly import fraction_text, parse_fraction
@@ -223,6 +223,19 @@ def round_all(earned: Earnings, carries: Carries, carried: Sequence[Carried]) ->
             [one for one in carried if one.currency == currency],
         )
     ]
+
+
+def check_size(parts: Sequence[Part]) -> None:
+    """Raises SettlementError where they are together more than one posting can be."""
+    sums: dict[str, int] = defaultdict(int)
+    for part in parts:
+        sums[part.currency] += abs(part.amount_minor)
+    too_large = [currency for currency, amount in sums.items() if amount > MOST_POSTED]
+    if too_large:
+        raise SettlementError(
+            f"What is settled in {too_large[0]} is more than one entry of the book can be.",
+            next_step="Check the amounts: fairbrush revenue list; or settle a shorter period.",
+        )
 
 
 def settlement_postings(parts: Sequence[Part]) -> list[Posting]:

@@ -59,6 +59,7 @@ from fairbrush.ledger.settled import (
     SettlementKind,
     account_names,
     add_carries,
+    check_size,
     images_digest,
     read_carries,
     read_frozen,
@@ -245,7 +246,7 @@ class _Work:
         self, lines: Sequence[RevenueLine]
     ) -> tuple[list[tuple[AdoptedPolicy, list[RevenueLine]]], list[Unsettled]]:
         policies: dict[date, AdoptedPolicy | str] = {}
-        for day in {line.earned_to for line in lines}:
+        for day in sorted({line.earned_to for line in lines}):
             try:
                 policies[day] = policy_on(self.connection, day)
             except PolicyError as error:
@@ -281,7 +282,7 @@ class _Work:
             own = by_line.get(line.revenue_id, [])
             missing = tuple(image.image_sha256 for image in own if image.attribution_id is None)
             if missing:
-                reason = f"{len(missing)} of {len(own)} images have no record under policy {policy.version}."
+                reason = f"{len(missing)} of {len(own)} images have no record under {_pinned(line, policy)}."
                 unsettled.append(_unsettled(line, reason, missing))
             elif not sum(image.weight for image in own):
                 unsettled.append(_unsettled(line, "It is spread over no images."))
@@ -370,6 +371,7 @@ class _Work:
     ) -> _Computed:
         """Round, and leave the carries to the next settlement."""
         parts = round_all(earned, self.carries, carried)
+        check_size(parts)
         settlement = Settlement(
             canonical_digest(body),
             self.number,
@@ -480,6 +482,15 @@ def _concerning(contests: Contests, images: Sequence[LineImage]) -> Contests:
         contests.standings,
         {key: one for key, one in contests.open.items() if key in ids},
         {key: one for key, one in contests.decided.items() if key in ids},
+    )
+
+
+def _pinned(line: RevenueLine, policy: AdoptedPolicy) -> str:
+    """A policy, and what of a look-up it asks for."""
+    split, pins = policy.split, policy.index_versions
+    return (
+        f"policy {policy.version} (index {pins.version}, model {line.model_id or split.model}, "
+        f"value {split.value}, b {split.b}, w {split.w})"
     )
 
 
