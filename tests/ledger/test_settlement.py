@@ -35,10 +35,11 @@ from fairbrush.corpus.erasure import erase_artist
 from fairbrush.corpus.membership import Membership, add_model, record_memberships
 from fairbrush.corpus.people import add_payee
 from fairbrush.domain import Consent, Trained
-from fairbrush.errors import PolicyError, SettlementError
+from fairbrush.errors import PolicyError, RegistryError, SettlementError
 from fairbrush.ledger import standings
 from fairbrush.ledger.book import Account, AccountKind, EntryKind, Posting, balances, post
 from fairbrush.ledger.contests import Contest, Contests, Decision
+from fairbrush.ledger.developers import assign_developer
 from fairbrush.ledger.period import Period, parse_period
 from fairbrush.ledger.policy import Policy
 from fairbrush.ledger.settled import list_settlements, read_carries, recheck, recheck_all
@@ -754,3 +755,33 @@ def test_nothing_is_lost_of_a_fraction(store: Store) -> None:
         "payable p-ann ann": Fraction(E12 // 3, E12),
         "payable p-bo bo": Fraction(E12 // 3, E12),
     }
+
+
+def test_what_was_held_for_a_model_goes_to_its_payee_and_is_taken_back_from_there(store: Store) -> None:
+    adopted(store)
+    record(store, look_up("x", {"ann": E12 // 3}, model_e12=HALF))
+    first = bring(store, "r1", 1001, image="x")
+    settled(store)
+    lab = add_payee(store, "Lab", now=NOW)
+    assert assign_developer(store, "sd-1.5", "Lab", now=NOW) == [("EUR", 500)]
+    own = f"payable {lab.payee_id} model:sd-1.5"
+    assert (held(store)[own], held(store).get("model sd-1.5")) == (500, None)
+    assert assign_developer(store, "sd-1.5", "Lab", now=NOW) == []
+    bring(store, "r2", 1001, image="x")
+    settled(store)
+    # the half cent that was carried came along
+    assert (held(store)[own], held(store).get("model sd-1.5")) == (1001, None)
+    correct(store, revenue_ids=[first], why="again", now=NOW)
+    assert_sound(store)
+    cancel(store, first)
+    correct(store, revenue_ids=[first], why="refunded", now=NOW)
+    assert_sound(store)
+    assert held(store)[own] in (500, 501)
+    assert "model sd-1.5" not in held(store)
+
+
+def test_an_erased_payee_is_not_paid_for_a_model(store: Store) -> None:
+    lab = add_payee(store, "Lab", now=NOW)
+    store.connection.execute("UPDATE payee SET name = NULL WHERE payee_id = ?", [lab.payee_id])
+    with pytest.raises(RegistryError, match="is erased"):
+        assign_developer(store, "sd-1.5", lab.payee_id, now=NOW)

@@ -17,6 +17,7 @@ from fairbrush.cli.output import (
     choose_format,
     emit,
     help_when_alone,
+    say,
 )
 from fairbrush.cli.registry import registry, shown_name
 from fairbrush.domain import Trained
@@ -85,12 +86,15 @@ def assign(
     model: Annotated[str, typer.Argument(help="The model's id.")],
     payee: Annotated[str, typer.Argument(metavar="PAYEE", help="A payee's name or id.")],
 ) -> None:
-    """Say that the money of MODEL's developer goes to PAYEE from now on."""
-    from fairbrush.corpus.membership import assign_model, find_model
-    from fairbrush.corpus.people import find_payee
+    """Say that the money of MODEL's developer goes to PAYEE from now on, with what was held for it."""
+    from fairbrush.ledger.currency import format_amount
+    from fairbrush.ledger.developers import assign_developer
+    from fairbrush.store import utc_now
 
     with registry(context) as store:
-        assign_model(store, find_model(store, model).model_id, find_payee(store, payee).payee_id)
+        released = assign_developer(store, model, payee, now=utc_now())
+    for currency, amount in released:
+        say(f"Owed to the payee now, and held until now: {format_amount(amount, currency)} {currency}.")
 
 
 @app.command()

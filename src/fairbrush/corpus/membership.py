@@ -82,7 +82,8 @@ def add_model(
 
 
 def assign_model(store: Store, model_id: str, payee_id: str) -> None:
-    """Say who is paid for a model's developer from now on. What was settled before stays as it was."""
+    """Say who is paid for a model's developer from now on. What was held until now is moved by
+    ``fairbrush.ledger.developers.assign_developer``."""
     with registry_change(store) as connection:
         connection.execute("UPDATE model SET payee_id = ? WHERE model_id = ?", [payee_id, model_id])
 

@@ -49,6 +49,7 @@ class EntryKind(StrEnum):
     SETTLEMENT = "settlement"
     REVERSAL = "reversal"
     CLAIM = "claim"  # escrow -> payable
+    MODEL_ASSIGNED = "model_assigned"  # model -> payable
     ERASURE = "erasure"  # escrow -> unattributed; payable -> payable of nobody
     DISPUTE_OPENED = "dispute_opened"  # -> disputed
     DISPUTE_RESOLVED = "dispute_resolved"  # disputed ->

@@ -1,4 +1,4 @@
-"""Where settled money is now: claims, erasures and disputes move all that an account holds.
+"""Where settled money is now: claims, models' payees, erasures and disputes move all an account holds.
 
 Enters: the book, an account, and since when. Leaves: the account that its money moved on to. The one rule:
 only those entries are followed; what was paid out stays with whom it was paid to, who may then owe it.
@@ -20,6 +20,7 @@ MODEL_SUBJECT = "model:"  # begins the subject of a payable account of a model's
 
 _SOURCES = {
     EntryKind.CLAIM: {AccountKind.ESCROW},
+    EntryKind.MODEL_ASSIGNED: {AccountKind.MODEL},
     EntryKind.ERASURE: {AccountKind.ESCROW, AccountKind.DISPUTED, AccountKind.PAYABLE},
     EntryKind.DISPUTE_OPENED: {AccountKind.ESCROW, AccountKind.PAYABLE},
     EntryKind.DISPUTE_RESOLVED: {AccountKind.DISPUTED},
@@ -59,6 +60,8 @@ class Move:
             return False
         if self.kind is EntryKind.DISPUTE_RESOLVED:
             return account.holder == self.reference
+        if self.kind is EntryKind.MODEL_ASSIGNED:
+            return True
         return artist_of(account) != ""
 
 

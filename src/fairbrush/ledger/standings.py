@@ -117,7 +117,12 @@ def developer_parts(facts: Facts, model_ids: Iterable[str], *, terms: Terms) -> 
 
 def unearned(facts: Facts, account: Account, nobody: Parts) -> Parts | None:
     """Where a fraction that is carried forward goes whose account is to receive nothing more: of an erased
-    artist or payee, or of a dispute that is resolved. None where it stays. nobody: the unattributed."""
+    artist or payee, of a dispute that is resolved, of a model that has a payee now. None where it stays.
+    nobody: the unattributed."""
+    if account.kind is AccountKind.MODEL:
+        _, model_payee = facts.models[account.holder]
+        own = _developer(facts, account.holder, model_payee)
+        return None if own == account else ((own, Fraction(1)),)
     artist_id = artist_of(account)
     if artist_id and facts.consents.get(artist_id) is Consent.ERASED:
         return nobody
