@@ -32,6 +32,12 @@ sys.exit(code)
 """
 
 
+def test_the_command_line_starts_without_the_books(fairbrush: Fairbrush) -> None:
+    names = "[name for name in sys.modules if name.startswith(('fairbrush.ledger.', 'fairbrush.chain'))]"
+    ran = fairbrush(program=("-c", f"import sys, fairbrush.cli.app; print(*{names})"))
+    assert ran.text.split() == ["fairbrush.ledger.choices"]
+
+
 def test_no_module_loads_a_heavy_library_when_imported(fairbrush: Fairbrush) -> None:
     ran = fairbrush(program=("-c", IMPORT_EVERYTHING))
     assert ran.code == 0, ran.stderr

@@ -24,12 +24,11 @@ from fairbrush.cli.output import (
 )
 from fairbrush.cli.registry import parse_day, registry, shown_name
 from fairbrush.errors import ConfigError, ExitCode
-from fairbrush.ledger.payouts import PayoutStatus
-from fairbrush.ledger.sepa import Debtor, ExportFormat
+from fairbrush.ledger.choices import ExportFormat, PayoutStatus
 
 if TYPE_CHECKING:
     from fairbrush.ledger.payouts import CarriedForward, Held, Payout, PayoutChange
-    from fairbrush.ledger.sepa import Export
+    from fairbrush.ledger.sepa import Debtor, Export
 
 app = typer.Typer(help="Pay payees what they are owed: propose, export for the bank, confirm or fail.")
 app.callback(invoke_without_command=True)(help_when_alone)

@@ -21,7 +21,7 @@ from fairbrush.cli.output import (
 )
 from fairbrush.cli.registry import registry, say_drained, workspace_settings
 from fairbrush.errors import ConfigError, ExitCode
-from fairbrush.ledger.revenue import LineState, Outcome, Spread
+from fairbrush.ledger.choices import LineState, Outcome, Spread
 
 if TYPE_CHECKING:
     from fairbrush.ledger.revenue import Recorded

@@ -170,7 +170,8 @@ def _check_options(period: str | None, *, dry_run: bool, correct: str | None, re
 
 def _corrected(store: Store, reference: str, reason: str) -> list[SettlementReport]:
     from fairbrush.errors import SettlementError
-    from fairbrush.ledger.revenue import LineState, find_line
+    from fairbrush.ledger.choices import LineState
+    from fairbrush.ledger.revenue import find_line
     from fairbrush.ledger.settlement import correct
     from fairbrush.store import utc_now
 

@@ -25,6 +25,7 @@ from fairbrush.corpus.consent import effective_consents
 from fairbrush.domain import Consent
 from fairbrush.errors import MoneyError
 from fairbrush.ledger.book import Account, AccountKind, EntryKind, Posting, balances, post_all
+from fairbrush.ledger.choices import PayoutStatus
 from fairbrush.ledger.currency import format_amount
 from fairbrush.ledger.destinations import artist_accounts
 from fairbrush.ledger.disputes import read_contests
@@ -36,14 +37,6 @@ if TYPE_CHECKING:
 
 PAYOUT_SCHEMA = "fairbrush.payout/1"
 SHORTEST_PREFIX = 8  # of a payout's id, where a person types it
-
-
-class PayoutStatus(StrEnum):
-    """Where a payout stands. Confirmed and failed are final."""
-
-    PROPOSED = "proposed"
-    CONFIRMED = "confirmed"
-    FAILED = "failed"
 
 
 class HeldReason(StrEnum):

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from enum import StrEnum
 from functools import cached_property
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from fairbrush.chain.log import Append, insert_chained
 from fairbrush.chain.tables import ATTRIBUTIONS, REVENUE, REVENUE_EVENTS
 from fairbrush.corpus.membership import list_models
 from fairbrush.errors import MoneyError
+from fairbrush.ledger.choices import LineState, Outcome, Spread
 from fairbrush.ledger.currency import format_amount, parse_amount, shown
 from fairbrush.ledger.period import Period
 from fairbrush.store import Store, as_utc, insert_rows, next_sequence
@@ -41,28 +41,6 @@ MOST_WEIGHT_E6 = 10**18  # of one image
 _IMAGES_AT_ONCE = 50_000
 
 Weights = tuple[tuple[str, int], ...]  # (image_sha256, weight_e6), sorted, each image once
-
-
-class Spread(StrEnum):
-    """How a period's revenue goes to its images."""
-
-    COUNT = "count"
-    WEIGHT = "weight"
-
-
-class LineState(StrEnum):
-    OPEN = "open"
-    SETTLED = "settled"
-    CANCELLED = "cancelled"
-
-
-class Outcome(StrEnum):
-    """What became of a line that was handed in."""
-
-    ADDED = "added"
-    THERE = "there already"
-    CANCELLED = "cancelled"  # there already, and cancelled: it is not settled
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True)

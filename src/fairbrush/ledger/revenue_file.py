@@ -20,13 +20,12 @@ from pathlib import Path
 
 from fairbrush.corpus.images import ImageLimits, hash_file
 from fairbrush.errors import ImageRefusedError, MoneyError
+from fairbrush.ledger.choices import Outcome, Spread
 from fairbrush.ledger.currency import shown
 from fairbrush.ledger.period import parse_period
 from fairbrush.ledger.revenue import (
     E6,
     Line,
-    Outcome,
-    Spread,
     Weights,
     checked_image,
     image_line,

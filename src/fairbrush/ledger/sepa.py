@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -29,8 +28,9 @@ from fairbrush.ledger.bank_details import (
     in_sepa,
     read_bank_accounts,
 )
+from fairbrush.ledger.choices import PayoutStatus
 from fairbrush.ledger.currency import format_amount
-from fairbrush.ledger.payouts import Payout, PayoutStatus, list_payouts, withheld_now
+from fairbrush.ledger.payouts import Payout, list_payouts, withheld_now
 from fairbrush.store import as_utc
 
 if TYPE_CHECKING:
@@ -47,11 +47,6 @@ _LONGEST_NAME = 70
 _SEPA_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-?:().,'+ ")
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _STAND_INS = {"&": "+", "_": "-"}
-
-
-class ExportFormat(StrEnum):
-    CSV = "csv"
-    PAIN_001 = "pain.001"
 
 
 @dataclass(frozen=True)
