@@ -399,6 +399,16 @@ def test_reproducibility_counts_as_the_terms_say(store: Store, rule: str, ann: i
     assert held(store) == {account: amount for account, amount in expected.items() if amount}
 
 
+def test_a_fine_tune_inherits_how_well_its_base_reproduces_a_style(store: Store) -> None:
+    add_model(store, "tuned", base="sd-1.5", now=NOW)
+    adopted(store, reproducibility="weight")
+    store.connection.execute("INSERT INTO fidelity VALUES ('sd-1.5', 'ann', 400000, true, 'me', ?)", [NOW])
+    record(store, look_up("x", {"ann": E12}, model_id="tuned"))
+    bring(store, "r1", 100, image="x", model="tuned")
+    settled(store)
+    assert held(store) == {"payable p-ann ann": 40, "fund": 60}
+
+
 def test_a_share_below_the_minimum_claim_is_unattributed(store: Store) -> None:
     adopted(store, minimum_claim=0.1)
     record(store, look_up("x", {"ann": E12 // 10, "bo": E12 // 10 - 1}))

@@ -14,6 +14,7 @@ from datetime import datetime
 from fractions import Fraction
 
 from fairbrush.corpus.consent import effective_consents
+from fairbrush.corpus.fidelity import read_fidelity
 from fairbrush.corpus.membership import Membership, rosters
 from fairbrush.domain import Consent, Trained
 from fairbrush.errors import SettlementError
@@ -56,16 +57,13 @@ def read_facts(store: Store, *, now: datetime) -> Facts:
     ).fetchall()
     payees = connection.execute("SELECT payee_id FROM payee WHERE name IS NULL").fetchall()
     models = connection.execute("SELECT model_id, base_model_id, payee_id FROM model").fetchall()
-    fidelity = connection.execute(
-        "SELECT model_id, artist_id, fidelity_e6, is_reproducible FROM fidelity"
-    ).fetchall()
     return Facts(
         consents=effective_consents(connection, now=now),
         people={artist_id: (creator_id, payee_id) for artist_id, creator_id, payee_id in people},
         erased_payees=frozenset(payee_id for (payee_id,) in payees),
         models={model_id: (base, payee_id) for model_id, base, payee_id in models},
         rosters=rosters(store),
-        fidelity={(m, a): (Fraction(e6, 10**6), is_able) for m, a, e6, is_able in fidelity},
+        fidelity={key: (one.fraction, one.is_reproducible) for key, one in read_fidelity(connection).items()},
         contests=read_contests(connection),
     )
 
