@@ -28,6 +28,7 @@ from money import (
     shown,
 )
 
+from fairbrush.chain.canonical import canonical_digest
 from fairbrush.chain.log import Append
 from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.consent import set_consent
@@ -40,6 +41,9 @@ from fairbrush.ledger import standings
 from fairbrush.ledger.book import Account, AccountKind, EntryKind, Posting, balances, post
 from fairbrush.ledger.contests import Contest, Contests, Decision
 from fairbrush.ledger.developers import assign_developer
+from fairbrush.ledger.disputes import Assigned
+from fairbrush.ledger.disputing import contest_standing, resolve_dispute
+from fairbrush.ledger.payouts import confirm, fail, propose
 from fairbrush.ledger.period import Period, parse_period
 from fairbrush.ledger.policy import Policy
 from fairbrush.ledger.settled import list_settlements, read_carries, recheck, recheck_all
@@ -795,3 +799,65 @@ def test_an_erased_payee_is_not_paid_for_a_model(store: Store) -> None:
     store.connection.execute("UPDATE payee SET name = NULL WHERE payee_id = ?", [lab.payee_id])
     with pytest.raises(RegistryError, match="is erased"):
         assign_developer(store, "sd-1.5", lab.payee_id, now=NOW)
+
+
+# what left before it was contested
+
+
+def paid_out(store: Store, *, is_confirmed: bool = True) -> str:
+    (payout,) = propose(store, now=NOW).payouts
+    if is_confirmed:
+        confirm(store, payout.payout_id, reference="B-1", now=NOW)
+    return payout.payout_id
+
+
+def contested_by_bo(store: Store) -> str:
+    """Bo says that they are ann."""
+    return contest_standing(store, "ann", creator_id="c-bo", reason="me", now=NOW).dispute_id
+
+
+def test_what_was_paid_before_a_contest_is_owed_by_who_was_paid(store: Store) -> None:
+    adopted(store)
+    record(store, look_up("x", {"ann": E12}))
+    paid = bring(store, "r1", 100, image="x")
+    settled(store)
+    paid_out(store)
+    bring(store, "r2", 60, image="x")
+    settled(store)
+    dispute_id = contested_by_bo(store)
+    bring(store, "r3", 7, image="x")
+    settled(store)
+    assert held(store) == {f"disputed {dispute_id} ann": 67, "bank": 100}
+    cancel(store, paid)
+    correct(store, revenue_ids=[paid], why="refunded", now=NOW)
+    # as if it had been taken back before it was contested
+    assert held(store) == {f"disputed {dispute_id} ann": 7, "payable p-ann ann": -40, "bank": 100}
+    other = canonical_digest({"reference": "r2"})
+    cancel(store, other)
+    correct(store, revenue_ids=[other], why="refunded", now=NOW)
+    assert held(store) == {f"disputed {dispute_id} ann": 7, "payable p-ann ann": -100, "bank": 100}
+    resolve_dispute(store, dispute_id, Assigned("c-bo"), reason="shown", now=NOW)
+    assert held(store) == {"payable p-bo ann": 7, "payable p-ann ann": -100, "bank": 100}
+    assert_sound(store)
+
+
+@pytest.mark.parametrize("is_failed_first", [True, False])
+def test_what_comes_back_into_a_contest_is_taken_back_from_there(
+    store: Store, *, is_failed_first: bool
+) -> None:
+    adopted(store)
+    record(store, look_up("x", {"ann": E12}))
+    failed = bring(store, "r1", 100, image="x")
+    settled(store)
+    payout_id = paid_out(store, is_confirmed=False)
+    dispute_id = contested_by_bo(store)
+    if is_failed_first:
+        fail(store, payout_id, reason="no such account", now=NOW)
+        assert held(store) == {f"disputed {dispute_id} ann": 100}
+    cancel(store, failed)
+    correct(store, revenue_ids=[failed], why="refunded", now=NOW)
+    if not is_failed_first:
+        assert held(store) == {f"transit {payout_id}": 100, "payable p-ann ann": -100}
+        fail(store, payout_id, reason="no such account", now=NOW)
+    assert held(store) == {}
+    assert_sound(store)

@@ -357,8 +357,10 @@ def _finish(
             for account in artist_accounts(connection, artist_id)
         }
 
+        payable = balances(connection, AccountKind.PAYABLE)
+
         def returned(payout: Payout) -> list[Posting]:
-            return _return(payout, consents, contested)
+            return _return(payout, consents, contested, payable)
 
         post_all(
             append,
@@ -403,15 +405,25 @@ def _arrival(payout: Payout) -> list[Posting]:
 
 
 def _return(
-    payout: Payout, consents: Mapping[str, Consent], contested: Mapping[Account, Account]
+    payout: Payout,
+    consents: Mapping[str, Consent],
+    contested: Mapping[Account, Account],
+    payable: dict[tuple[Account, str], int],
 ) -> list[Posting]:
-    """contested: accounts whose money is set aside now, and where."""
+    """contested: accounts whose money is set aside now, and where. payable: what is owed now; it is brought
+    up to date."""
     postings = [_transit(payout, -payout.amount_minor)]
     for subject, amount in payout.parts:
         back = _payable(payout, "" if consents.get(subject) is Consent.ERASED else subject, amount)
-        # a debt is nobody's claim
-        aside = contested.get(back.account, back.account) if amount > 0 else back.account
-        postings.append(replace(back, account=aside))
+        key = back.account, payout.currency
+        payable[key] = payable.get(key, 0) + amount
+        postings.append(back)
+        # a debt is nobody's claim, and what is taken back meanwhile is made good first
+        aside = min(amount, payable[key])
+        if back.account in contested and aside > 0:
+            payable[key] -= aside
+            postings.append(replace(back, amount_minor=-aside))
+            postings.append(replace(back, account=contested[back.account], amount_minor=aside))
     return postings
 
 

@@ -24,7 +24,7 @@ from fairbrush.ledger.contests import Contest, Contests, Decision
 from fairbrush.ledger.earnings import Earnings, Parts, Standing, Treatment, exact_earnings
 from fairbrush.ledger.exactly import fraction_text, parse_fraction
 from fairbrush.ledger.lines import LineImage, read_lines, settled_images, shared_lines
-from fairbrush.ledger.moves import MODEL_SUBJECT, artist_of, follow, read_moves
+from fairbrush.ledger.moves import MODEL_SUBJECT, Passed, artist_of, follow, read_moves
 from fairbrush.ledger.period import Period
 from fairbrush.ledger.policies import AdoptedPolicy, adopted_policies
 from fairbrush.ledger.rounding import Carried, Part, whole_parts
@@ -171,6 +171,17 @@ def read_body(connection: DuckDBPyConnection, settlement_id: str) -> dict[str, A
         )
     body: dict[str, Any] = parse_canonical(rows[0][0])
     return body
+
+
+def read_passed(connection: DuckDBPyConnection) -> Passed:
+    """What all reversals took by way of entries that moved no more than was left of an account."""
+    passed: Passed = defaultdict(Fraction)
+    for (text,) in connection.execute(
+        "SELECT body::TEXT FROM settlement WHERE kind = ?", [str(SettlementKind.REVERSAL)]
+    ).fetchall():
+        for number, currency, *names, amount in parse_canonical(text)["passed"]:
+            passed[number, currency, named_account(names)] += parse_fraction(amount)
+    return dict(passed)
 
 
 def policy_by_digest(connection: DuckDBPyConnection, digest: str) -> AdoptedPolicy:

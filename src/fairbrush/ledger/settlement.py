@@ -48,7 +48,7 @@ from fairbrush.ledger.lines import (
     settled_lines,
     shared_lines,
 )
-from fairbrush.ledger.moves import artist_of, follow, read_moves
+from fairbrush.ledger.moves import artist_of, follow_amount, read_moves
 from fairbrush.ledger.period import Period
 from fairbrush.ledger.policies import AdoptedPolicy, adopted_policies, policy_on
 from fairbrush.ledger.rounding import Carried
@@ -63,6 +63,7 @@ from fairbrush.ledger.settled import (
     images_digest,
     read_carries,
     read_frozen,
+    read_passed,
     round_all,
     settlement_postings,
     standing_columns,
@@ -197,15 +198,17 @@ class _Work:
         images = settled_images(self.connection, frozen.settlement_id, revenue_ids)
         earned = frozen.earnings(self.connection, images)
         moves = read_moves(self.connection, after=frozen.after_entry, until=self.after_entry)
+        before = read_passed(self.connection) if any(move.limits for move in moves) else {}
+        passed = dict(before)
         disputed = balances(self.connection, AccountKind.DISPUTED)
         taken: Earnings = {}
         for currency, amounts in earned.items():
             back: dict[Account, Fraction] = defaultdict(Fraction)
             for account, amount in amounts.items():
-                holder = follow(account, currency, moves)
-                is_empty = (holder, currency) not in disputed
-                for target, part in self._still_there(holder, frozen, is_empty=is_empty):
-                    back[target] -= amount * part
+                for holder, own in follow_amount(account, currency, amount, moves, passed).items():
+                    is_empty = (holder, currency) not in disputed
+                    for target, part in self._still_there(holder, frozen, is_empty=is_empty):
+                        back[target] -= own * part
             taken[currency] = {account: amount for account, amount in sorted(back.items()) if amount}
         carried = self._carried(taken, frozen.policy)
         body = {
@@ -215,6 +218,17 @@ class _Work:
                 [currency, *account_names(account), fraction_text(amount)]
                 for currency, amounts in taken.items()
                 for account, amount in amounts.items()
+            ],
+            "passed": [
+                [
+                    number,
+                    currency,
+                    *account_names(source),
+                    fraction_text(amount - before.get(way, Fraction(0))),
+                ]
+                for way, amount in sorted(passed.items())
+                for number, currency, source in [way]
+                if amount != before.get(way)
             ],
         }
         return self._computed(
