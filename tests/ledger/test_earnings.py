@@ -126,11 +126,14 @@ def share_by_share(lines, standings, contests: Contests, terms: Terms) -> Earnin
                 if share < terms.minimum_claim:
                     loose += net * share
                     continue
+                is_owed = standing.treatment is Treatment.OWED
                 if standing.dispute_id:
                     account = Account(AccountKind.DISPUTED, standing.dispute_id, artist)
                 elif standing.treatment is Treatment.UNATTRIBUTED:
                     loose += net * share
                     continue
+                elif is_owed:
+                    account = Account(AccountKind.PAYABLE, standing.payee_id)
                 elif contest and artist in contest.artist_ids:
                     account = Account(AccountKind.DISPUTED, contest.dispute_id, artist)
                 elif standing.treatment is Treatment.PAID:

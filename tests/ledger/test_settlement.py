@@ -30,7 +30,7 @@ from money import (
 
 from fairbrush.chain.canonical import canonical_digest
 from fairbrush.chain.log import Append
-from fairbrush.corpus.changes import open_registry
+from fairbrush.corpus.changes import open_registry, registry_change
 from fairbrush.corpus.consent import set_consent
 from fairbrush.corpus.erasure import erase_artist
 from fairbrush.corpus.membership import Membership, add_model, record_memberships
@@ -39,6 +39,7 @@ from fairbrush.domain import Consent, Trained
 from fairbrush.errors import PolicyError, RegistryError, SettlementError
 from fairbrush.ledger import standings
 from fairbrush.ledger.book import Account, AccountKind, EntryKind, Posting, balances, post
+from fairbrush.ledger.closing import close_accounts, owed
 from fairbrush.ledger.contests import Contest, Contests, Decision
 from fairbrush.ledger.developers import assign_developer
 from fairbrush.ledger.disputes import Assigned
@@ -632,7 +633,8 @@ def test_a_correction_after_an_erasure_takes_from_where_the_money_went(store: St
     correct(store, revenue_ids=[x], why="w", now=NOW)
     assert_sound(store)
     found = held(store)
-    assert found == {"payable p-ann": 5, "fund": 106}
+    # what was paid for ann stays with the payee; what was held for bo is nobody's
+    assert found == {"payable p-ann": 55, "fund": 56}
 
 
 # all of it at once
@@ -860,4 +862,48 @@ def test_what_comes_back_into_a_contest_is_taken_back_from_there(
         assert held(store) == {f"transit {payout_id}": 100, "payable p-ann ann": -100}
         fail(store, payout_id, reason="no such account", now=NOW)
     assert held(store) == {}
+    assert_sound(store)
+
+
+# corrections keep what was right
+
+
+def erase(store: Store, name: str) -> None:
+    with registry_change(store) as connection:
+        erase_artist(store, name, owed=set(owed(connection)), now=NOW)
+        append = Append(connection)
+        close_accounts(append, connection, name, reference=f"redaction/{name}", now=NOW)
+        append.commit(now=NOW)
+
+
+def test_a_correction_leaves_what_was_settled_for_an_erased_artist_with_the_payee(store: Store) -> None:
+    adopted(store)
+    record(store, look_up("x", {"ann": E12 // 2, "bo": E12 // 4}))
+    first = bring(store, "r1", 1000, image="x")
+    settled(store)
+    for payout in propose(store, now=NOW).payouts:
+        confirm(store, payout.payout_id, reference="B-1", now=NOW)
+    erase(store, "ann")
+    correct(store, revenue_ids=[first], why="looked at again", now=NOW)
+    assert_sound(store)
+    assert held(store) == {"bank": 750, "fund": 250}
+    correct(store, revenue_ids=[first], why="and again", now=NOW)
+    assert_sound(store)
+    assert held(store) == {"bank": 750, "fund": 250}
+    # what comes later is never theirs
+    bring(store, "r2", 1000, image="x")
+    settled(store)
+    assert held(store) == {"bank": 750, "fund": 1000, "payable p-bo bo": 250}
+
+
+def test_a_correction_keeps_the_policy_that_settled_the_line(store: Store) -> None:
+    adopted(store, platform_fee="0.1")
+    record(store, look_up("x", {"ann": E12 // 2}))
+    first = bring(store, "r1", 1000, image="x")
+    settled(store)
+    before = held(store)
+    adopted(store, platform_fee="0.5", value="nearest")
+    (report,) = correct(store, revenue_ids=[first], why="looked at again", now=NOW)
+    assert report.unsettled == ()
+    assert held(store) == before
     assert_sound(store)

@@ -37,6 +37,7 @@ class Treatment(StrEnum):
     PAID = "paid"
     ESCROW = "escrow"
     UNATTRIBUTED = "unattributed"
+    OWED = "owed"  # was paid before the artist was erased: stays the payee's, under nobody's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Standing:
                 return Account(AccountKind.ESCROW, self.artist_id)
             case Treatment.UNATTRIBUTED:
                 return None
+            case Treatment.OWED:
+                return Account(AccountKind.PAYABLE, self.payee_id)
 
 
 def exact_earnings(
@@ -241,7 +244,9 @@ def _share_out(
     for artist_id, contested_by, amount in claims:
         standing = standings[model_id, artist_id]
         holder = standing.account
-        if holder is not None and holder.kind is not AccountKind.DISPUTED and contested_by is not None:
+        is_kept = holder is None or holder.kind is AccountKind.DISPUTED
+        # what is owed to an erased artist's payee is nobody's to contest
+        if contested_by is not None and not is_kept and standing.treatment is not Treatment.OWED:
             holder = Account(AccountKind.DISPUTED, contested_by, artist_id)
         whole = amount * unit
         claimed = whole * standing.factor if holder is not None else Fraction(0)

@@ -124,7 +124,8 @@ def correct(
     now: datetime,
 ) -> list[SettlementReport]:
     """Take back settled lines, those named and those that the records named settle, and settle them again by
-    what is known now; a cancelled line is only taken back. One report for each settlement that is corrected.
+    what is known now, under the policy that settled them; a cancelled line is only taken back. One report for
+    each settlement that is corrected.
 
     why: kept beside the reversal; it can be forgotten. Raises SettlementError.
     """
@@ -137,7 +138,7 @@ def correct(
             reversal = work.reverse(frozen, ids, why=why)
             gone = cancelled(connection, ids)
             again = [line for line in read_lines(connection, ids) if line.revenue_id not in gone]
-            settled, unsettled = work.settle(again, frozen.period)
+            settled, unsettled = work.settle(again, frozen.period, corrects=frozen)
             work.write([reversal, *settled])
             settlements = tuple(one.settlement for one in [reversal, *settled])
             reports.append(SettlementReport(frozen.period, settlements, tuple(unsettled)))
@@ -182,15 +183,23 @@ class _Work:
             carries=read_carries(connection, before=number),
         )
 
-    def settle(self, lines: Sequence[RevenueLine], period: Period) -> tuple[list[_Computed], list[Unsettled]]:
-        """One settlement for each policy in effect on the lines' days, by its version."""
-        by_policy, unsettled = self._by_policy(lines)
+    def settle(
+        self, lines: Sequence[RevenueLine], period: Period, *, corrects: Frozen | None = None
+    ) -> tuple[list[_Computed], list[Unsettled]]:
+        """One settlement for each policy in effect on the lines' days, by its version; one that corrects
+        another keeps its policy."""
+        by_policy: Sequence[tuple[AdoptedPolicy, Sequence[RevenueLine]]]
+        unsettled: list[Unsettled]
+        if corrects is None:
+            by_policy, unsettled = self._by_policy(lines)
+        else:
+            by_policy, unsettled = [(corrects.policy, lines)], []
         computed = []
         for policy, own in by_policy:
             ready, images, waiting = self._with_records(own, policy)
             unsettled += waiting
             if ready:
-                computed.append(self._settlement(ready, images, policy, period))
+                computed.append(self._settlement(ready, images, policy, period, corrects))
         return computed, sorted(unsettled, key=attrgetter("reference"))
 
     def reverse(self, frozen: Frozen, revenue_ids: Sequence[str], *, why: str) -> _Computed:
@@ -311,11 +320,13 @@ class _Work:
         images: Sequence[LineImage],
         policy: AdoptedPolicy,
         period: Period,
+        corrects: Frozen | None,
     ) -> _Computed:
         facts, terms = self.facts, policy.terms
         shared = shared_lines(self.connection, lines, images, model_id=policy.split.model)
         contests = _concerning(facts.contests, images)
-        standings = assess(facts, credited(shared, contests, terms=terms), terms=terms)
+        before = None if corrects is None else corrects.standings
+        standings = assess(facts, credited(shared, contests, terms=terms), terms=terms, before=before)
         developers = developer_parts(facts, {line.model_id for line in shared}, terms=terms)
         earned = exact_earnings(shared, standings, contests, terms=terms, developers=developers)
         carried = self._carried(earned, policy)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 
@@ -69,10 +69,17 @@ def read_facts(store: Store, *, now: datetime) -> Facts:
 
 
 def assess(
-    facts: Facts, pairs: Iterable[tuple[str, str]], *, terms: Terms
+    facts: Facts,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    terms: Terms,
+    before: Mapping[tuple[str, str], Standing] | None = None,
 ) -> dict[tuple[str, str], Standing]:
-    """The standing of each (model_id, artist_id). Raises SettlementError where one is not registered, or
-    where the terms ask for a fidelity that nobody measured."""
+    """The standing of each (model_id, artist_id). before: what they had where this corrects a settlement:
+    what was paid for somebody who is erased since stays owed to the payee.
+
+    Raises SettlementError where one is not registered, or the terms ask for a fidelity that nobody measured.
+    """
     wanted = sorted(pairs)
     strangers = sorted({artist_id for _, artist_id in wanted} - facts.people.keys())
     if strangers:
@@ -91,7 +98,8 @@ def assess(
                 f"The policy asks how well styles are reproduced; nobody measured {_some(unmeasured)}.",
                 next_step="Say it: fairbrush model fidelity, or adopt a policy that ignores it.",
             )
-    return {key: _standing(facts, *key, terms=terms) for key in wanted}
+    earlier = before or {}
+    return {key: _owed(facts, earlier.get(key)) or _standing(facts, *key, terms=terms) for key in wanted}
 
 
 def developer_parts(facts: Facts, model_ids: Iterable[str], *, terms: Terms) -> dict[str, Parts]:
@@ -160,6 +168,14 @@ def _standing(facts: Facts, model_id: str, artist_id: str, *, terms: Terms) -> S
         # nothing is kept for somebody who is erased, whoever contests it
         None if consent is Consent.ERASED else facts.contests.standings.get(artist_id),
     )
+
+
+def _owed(facts: Facts, before: Standing | None) -> Standing | None:
+    """What remains of a standing that paid an artist who is erased now; None for any other."""
+    if before is None or facts.consents[before.artist_id] is not Consent.ERASED:
+        return None
+    was_paid = before.treatment in (Treatment.PAID, Treatment.OWED) and before.dispute_id is None
+    return replace(before, consent=Consent.ERASED, treatment=Treatment.OWED) if was_paid else None
 
 
 def _treatment(consent: Consent, is_payee_erased: bool, *, terms: Terms) -> Treatment:
