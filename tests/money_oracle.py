@@ -11,6 +11,7 @@ from fairbrush.corpus.consent import effective_consents
 from fairbrush.domain import Consent, Trained
 from fairbrush.ledger.book import Account, AccountKind
 from fairbrush.ledger.disputes import read_contests
+from fairbrush.ledger.exactly import parse_fraction
 from fairbrush.ledger.policies import AdoptedPolicy, adopted_policies
 from fairbrush.ledger.terms import Rule, Terms, Unattributed, Withheld
 from fairbrush.store import Store
@@ -38,13 +39,21 @@ class Oracle:
     def _rows(self, query: str, *values: object) -> list[tuple]:
         return self.connection.execute(query, list(values)).fetchall()
 
-    def earned(self, revenue_id: str) -> Exact:
+    def earned(self, revenue_id: str, policy_digest: str, corrected: str | None) -> Exact:
+        """corrected: the settlement that settled the line before, whose policy is kept."""
         ((amount, day, image, own_model),) = self._rows(
             "SELECT amount_minor, earned_to, image_sha256, model_id FROM revenue WHERE revenue_id = ?",
             revenue_id,
         )
         in_effect = [one for one in self.policies if one.effective_from <= day]
         policy = max(in_effect, key=lambda one: (one.effective_from, one.version))
+        if corrected is not None:
+            ((digest,),) = self._rows(
+                "SELECT policy_digest FROM settlement WHERE settlement_id = ?", corrected
+            )
+            (policy,) = (one for one in self.policies if one.digest == digest)
+        assert policy.digest == policy_digest
+        self.owed = self._owed(corrected)
         model_id = own_model or policy.split.model
         images = [(image, 1)]
         if image is None:
@@ -58,6 +67,19 @@ class Oracle:
             self._image(found, body, Fraction(amount * weight, total), model_id, policy.terms)
         assert sum(found.values()) == amount
         return {account: part for account, part in found.items() if part}
+
+    def _owed(self, corrected: str | None) -> dict[str, tuple[str, Fraction]]:
+        """Payee and factor of those who were paid before, and are erased now."""
+        rows = self._rows(
+            "SELECT artist_id, payee_id, factor FROM settlement_standing WHERE settlement_id = ?"
+            " AND treatment IN ('paid', 'owed') AND dispute_id IS NULL",
+            corrected,
+        )
+        return {
+            artist_id: (payee_id, parse_fraction(factor))
+            for artist_id, payee_id, factor in rows
+            if self.consents[artist_id] is Consent.ERASED
+        }
 
     def _record(self, image: str, model_id: str, policy: AdoptedPolicy) -> tuple[str, dict]:
         for attribution_id, text in self._rows(
@@ -92,7 +114,10 @@ class Oracle:
             self._nobody(found, net * Fraction(nobodys, E12), model_id, terms)
         for artist_id, share in shares.items():
             part, factor, account = net * Fraction(share, E12), Fraction(0), None
-            if share and Fraction(share, E12) >= terms.minimum_claim:
+            if share and Fraction(share, E12) >= terms.minimum_claim and artist_id in self.owed:
+                payee_id, factor = self.owed[artist_id]
+                account = Account(AccountKind.PAYABLE, payee_id)
+            elif share and Fraction(share, E12) >= terms.minimum_claim:
                 factor = self._factor(model_id, artist_id, terms)
                 account = self._account(artist_id, terms) if factor is not None else None
                 if account is not None and artist_id in self.contests.standings:
