@@ -140,9 +140,8 @@ def add_images(store: Store, numbers: range, names: list[str], rng: Random, *, s
     insert_rows(connection, "revenue_image", weights)
     append = Append(connection)
     append.insert(ATTRIBUTIONS, attributions)
-    if revenue:
-        append.insert(REVENUE, revenue)
-        append.commit(now=NOW)
+    append.insert(REVENUE, revenue)
+    append.commit(now=NOW)
 
 
 def record_body(image: str, artists: list[str], rng: Random) -> dict:
