@@ -45,7 +45,6 @@ from fairbrush.ledger.disputes import (
     contest_of,
     decision_of,
     find_dispute,
-    forget_reasons,
     read_contests,
     read_disputes,
     set_aside,
@@ -549,20 +548,3 @@ def test_every_event_has_its_leaf_and_binds_its_reason(world: World) -> None:
         "SELECT record_key FROM chain_leaf WHERE kind = 'dispute' ORDER BY position"
     ).fetchall()
     assert leaves == [("1",), ("2",)]
-
-
-def test_words_are_forgotten_and_the_rest_stays(world: World) -> None:
-    of_ann = contest(world)
-    contest(world, "bo")
-    resolve(world, of_ann, Assigned(world.bo.creator_id))
-    connection = world.store.connection
-    assert forget_reasons(connection, artist_ids=["nobody"]) == 0
-    assert forget_reasons(connection, creator_ids=[world.bo.creator_id]) == 2
-    assert forget_reasons(connection, creator_ids=[world.bo.creator_id]) == 0
-    first, second = read_disputes(connection)
-    assert (first.reason, second.reason) == (None, "These are mine.")
-    assert first.resolution is not None
-    assert (first.resolution.reason, first.resolution.ruling) == (None, Assigned(world.bo.creator_id))
-    assert forget_reasons(connection, artist_ids=[world.bo.artist_id]) == 1
-    texts = connection.execute("SELECT reason, reason_salt FROM dispute_event").fetchall()
-    assert texts == [(None, None)] * 3

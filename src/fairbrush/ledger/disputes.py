@@ -214,21 +214,6 @@ def add_resolution(connection: DuckDBPyConnection, append: Append, resolved: Dis
     _append(connection, append, resolved, Event.RESOLVED, resolution.resolved_at, resolution.reason, outcome)
 
 
-def forget_reasons(
-    connection: DuckDBPyConnection, *, creator_ids: Collection[str] = (), artist_ids: Collection[str] = ()
-) -> int:
-    """Forget the words of every dispute that names one of these, inside the caller's transaction; gives how
-    many reasons went. Who contested what, and what was decided, stays: it stands in ids."""
-    ids = {*creator_ids, *artist_ids}
-    concerned = [one.dispute_id for one in read_disputes(connection) if not one.concerned.isdisjoint(ids)]
-    forgotten = connection.execute(
-        "UPDATE dispute_event SET reason = NULL, reason_salt = NULL"
-        " WHERE list_contains(?::TEXT[], dispute_id) AND reason IS NOT NULL RETURNING sequence",
-        [concerned],
-    ).fetchall()
-    return len(forgotten)
-
-
 def _append(
     connection: DuckDBPyConnection,
     append: Append,

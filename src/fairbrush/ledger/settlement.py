@@ -69,7 +69,7 @@ from fairbrush.ledger.settled import (
     standing_columns,
     standings_digest,
 )
-from fairbrush.ledger.standings import Facts, assess, developer_parts, read_facts, unearned
+from fairbrush.ledger.standings import Facts, assess, developer_accounts, read_facts, unearned
 from fairbrush.store import Store, as_utc, next_sequence
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ class _Work:
         contests = _concerning(facts.contests, images)
         before = None if corrects is None else corrects.standings
         standings = assess(facts, credited(shared, contests, terms=terms), terms=terms, before=before)
-        developers = developer_parts(facts, {line.model_id for line in shared}, terms=terms)
+        developers = developer_accounts(facts, {line.model_id for line in shared}, terms=terms)
         earned = exact_earnings(shared, standings, contests, terms=terms, developers=developers)
         carried = self._carried(earned, policy)
         body = {
@@ -428,7 +428,7 @@ class _Work:
         return moved
 
     def _nobody(self, policy: AdoptedPolicy) -> Parts:
-        developers = developer_parts(self.facts, [policy.split.model], terms=policy.terms)
+        developers = developer_accounts(self.facts, [policy.split.model], terms=policy.terms)
         return unattributed_accounts(policy.terms, developers[policy.split.model])
 
     def _still_there(self, account: Account, frozen: Frozen, *, is_empty: bool) -> Parts:

@@ -15,11 +15,12 @@ from fractions import Fraction
 
 from fairbrush.corpus.consent import effective_consents
 from fairbrush.corpus.fidelity import read_fidelity
-from fairbrush.corpus.membership import Membership, rosters
+from fairbrush.corpus.membership import Membership, Model, rosters
 from fairbrush.domain import Consent, Trained
 from fairbrush.errors import SettlementError
 from fairbrush.ledger.book import Account, AccountKind
 from fairbrush.ledger.contests import Contests
+from fairbrush.ledger.developers import developer_parts
 from fairbrush.ledger.disputes import read_contests
 from fairbrush.ledger.earnings import Parts, Standing, Treatment
 from fairbrush.ledger.moves import MODEL_SUBJECT, artist_of
@@ -102,22 +103,15 @@ def assess(
     return {key: _owed(facts, earlier.get(key)) or _standing(facts, *key, terms=terms) for key in wanted}
 
 
-def developer_parts(facts: Facts, model_ids: Iterable[str], *, terms: Terms) -> dict[str, Parts]:
-    """Whose the part of each of these models is: a fine-tune's own weight is its developer's, the rest goes
-    up to its base in the same way."""
+def developer_accounts(facts: Facts, model_ids: Iterable[str], *, terms: Terms) -> dict[str, Parts]:
+    """Whose the part of each of these models is, by the chain of its bases."""
+    models = [Model(model_id, base) for model_id, (base, _) in facts.models.items()]
     found = {}
     for model_id in sorted(set(model_ids)):
         parts: dict[Account, Fraction] = defaultdict(Fraction)
-        left, current = Fraction(1), model_id
-        while True:
-            base, payee_id = facts.models[current]
-            weight = terms.fine_tune_weights.get(current, terms.fine_tune_weight) if base else Fraction(1)
-            parts[_developer(facts, current, payee_id)] += left * weight
-            left *= 1 - weight
-            if base is None:
-                break
-            current = base
-        found[model_id] = tuple(sorted((account, part) for account, part in parts.items() if part))
+        for developer, part in developer_parts(models, terms, model_id).items():
+            parts[_developer(facts, developer, facts.models[developer][1])] += part
+        found[model_id] = tuple(sorted(parts.items()))
     return found
 
 
