@@ -42,8 +42,6 @@ from fairbrush.ledger.disputes import (
     Rejected,
     State,
     Subject,
-    contest_of,
-    decision_of,
     find_dispute,
     read_contests,
     read_disputes,
@@ -279,7 +277,8 @@ def test_ruling_divides_what_was_contested_and_later_revenue_follows_it(
         tuple(sorted({world.bo.artist_id: 35 * 10**10, world.cy.artist_id: 10**11}.items())),
         5 * 10**10,
     )
-    assert decision_of(world.store.connection, dispute.dispute_id) == resolved.resolution.decision
+    read = find_dispute(world.store.connection, dispute.dispute_id).resolution
+    assert read == resolved.resolution
     world.settle()
     assert world.balances() == {payable(world.bo): 350, escrow(world.cy): 100, FUND: 50, MODEL: 500}
     world.bring_in("x", 100)
@@ -309,7 +308,7 @@ def test_decided_shares_can_be_contested_again(world: World, shared: str) -> Non
     resolve(world, second, Divided({world.ann.artist_id: Fraction(1)}))
     assert world.balances() == {payable(world.ann): 200, payable(world.bo): 200, FUND: 100, MODEL: 500}
     assert read_contests(world.store.connection).decided[shared].dispute_id == second.dispute_id
-    assert contest_of(world.store.connection, first.dispute_id).artist_ids == {world.ann.artist_id}
+    assert find_dispute(world.store.connection, first.dispute_id).contest.artist_ids == {world.ann.artist_id}
 
 
 @pytest.mark.parametrize("first", ["standing", "shares"])
@@ -527,9 +526,9 @@ def test_dispute_is_read_back_as_it_was_whatever_was_decided(world: World) -> No
     dispute = contest(world)
     expected = Contest(dispute.dispute_id, frozenset({world.ann.artist_id}), unattributed=False)
     connection = world.store.connection
-    assert contest_of(connection, dispute.dispute_id) == expected
+    assert find_dispute(connection, dispute.dispute_id).contest == expected
     resolved = resolve(world, dispute, Assigned(None))
-    assert contest_of(connection, dispute.dispute_id) == expected
+    assert find_dispute(connection, dispute.dispute_id).contest == expected
     assert read_disputes(connection) == [resolved] == [replace(dispute, resolution=resolved.resolution)]
 
 

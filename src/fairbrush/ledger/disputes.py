@@ -135,19 +135,6 @@ def read_contests(connection: DuckDBPyConnection) -> Contests:
     )
 
 
-def contest_of(connection: DuckDBPyConnection, dispute_id: str) -> Contest:
-    """What a dispute contests, whether or not it is still open. Raises DisputeError."""
-    return find_dispute(connection, dispute_id).contest
-
-
-def decision_of(connection: DuckDBPyConnection, dispute_id: str) -> Decision:
-    """The shares that a dispute decided, whatever was decided since. Raises DisputeError."""
-    resolution = find_dispute(connection, dispute_id).resolution
-    if resolution is None or resolution.decision is None:
-        raise DisputeError(f"The dispute {dispute_id} decided no shares.")
-    return resolution.decision
-
-
 def read_disputes(connection: DuckDBPyConnection) -> list[Dispute]:
     """All of them, in the order in which they were opened. Raises DisputeError where one was altered."""
     rows = connection.execute(
