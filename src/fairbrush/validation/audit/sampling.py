@@ -46,12 +46,7 @@ def draw(pi: ArrayLike, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
     >>> draw([0.7, 0.25, 0.025, 0.025], 5, np.random.default_rng(1)).tolist()
     [0, 2, 0, 1, 0]
     """
-    chances = np.asarray(pi, np.float64)
-    if chances.ndim != 1 or not (chances > 0.0).all() or abs(chances.sum() - 1.0) > 1e-9:
-        raise ValidationError(
-            "Probabilities of drawing must be above 0 and sum to 1.",
-            next_step="Use draw_probabilities(revenue).",
-        )
+    chances = checked_probabilities(pi)
     if n < 1:
         raise ValidationError(f"An audit draws at least one image, not {n}.", next_step="Raise --budget.")
     ends = np.cumsum(chances)
@@ -65,7 +60,7 @@ def importance_weights(revenue: ArrayLike, pi: ArrayLike, positions: NDArray[np.
     >>> importance_weights([6.0, 2.0, 0.0, 0.0], pi, np.array([0, 3])).round(6).tolist()
     [1.071429, 0.0]
     """
-    money, chances = checked_revenue(revenue), np.asarray(pi, np.float64)
+    money, chances = checked_revenue(revenue), checked_probabilities(pi)
     weights: NDArray[np.float64] = money[positions] / money.sum() / chances[positions]
     return weights
 
@@ -104,3 +99,14 @@ def checked_revenue(revenue: ArrayLike) -> NDArray[np.float64]:
             next_step="Choose a period and a currency with revenue.",
         )
     return money
+
+
+def checked_probabilities(pi: ArrayLike) -> NDArray[np.float64]:
+    """float64 (N,). Raises ValidationError."""
+    chances = np.asarray(pi, np.float64)
+    if chances.ndim != 1 or not (chances > 0.0).all() or abs(chances.sum() - 1.0) > 1e-6:
+        raise ValidationError(
+            "Probabilities of drawing must be above 0 and sum to 1.",
+            next_step="Use draw_probabilities(revenue).",
+        )
+    return chances

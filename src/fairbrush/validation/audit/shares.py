@@ -76,13 +76,31 @@ class Shares:
         entries = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - starts, counts)
         return Shares(rows, self.columns[entries], self.parts[entries], (len(positions), self.shape[1]))
 
-    def merged(self, groups: NDArray[np.intp], n_groups: int) -> Shares:
-        """Columns added up by group. groups: intp (columns,), the group of each."""
-        return _joined(self.rows, groups[self.columns], self.parts, (self.shape[0], n_groups))
+    def grouped(self, groups: ArrayLike) -> Shares:
+        """Creators added up by group, nobody on its own. groups: int (columns - 1,), from 0.
 
-    def totals(self, weights: NDArray[np.float64], *, power: int = 1) -> NDArray[np.float64]:
-        """``sum_t weights_t parts_ta^power``: float64 (columns,). weights: float64 (images,)."""
-        entries = weights[self.rows] * self.parts**power
+        Raises ValidationError.
+
+        >>> table = Shares.of([[0.5, 0.25, 0.0, 0.25]]).grouped([0, 0, 1])
+        >>> table.columns.tolist(), table.parts.tolist(), table.shape
+        ([0, 2], [0.75, 0.25], (1, 3))
+        """
+        of_creators = np.asarray(groups, np.intp)
+        if of_creators.shape != (self.shape[1] - 1,) or (of_creators < 0).any():
+            raise ValidationError(
+                f"{self.shape[1] - 1} creators need a group each, from 0; got {of_creators.shape}.",
+                next_step="Give nobody no group.",
+            )
+        n_groups = int(of_creators.max(initial=-1)) + 1
+        of_columns = np.append(of_creators, n_groups)
+        return _joined(self.rows, of_columns[self.columns], self.parts, (self.shape[0], n_groups + 1))
+
+    def totals(
+        self, weights: NDArray[np.float64], *, power: int = 1, size: bool = False
+    ) -> NDArray[np.float64]:
+        """``sum_t weights_t parts_ta^power``: float64 (columns,). size: of ``|parts|``."""
+        parts = np.abs(self.parts) if size else self.parts
+        entries = weights[self.rows] * parts**power
         return np.asarray(np.bincount(self.columns, weights=entries, minlength=self.shape[1]), np.float64)
 
 
