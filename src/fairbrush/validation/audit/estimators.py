@@ -4,8 +4,9 @@ Enters: revenue and fast shares of all images, measured shares of those drawn. L
 rule: whatever the fast answer says, the estimate is right on average, and the columns sum to the revenue.
 
 It is the survey difference estimator (Särndal, Swensson & Wretman 1992, doi:10.1007/978-1-4612-4378-6, 6.3
-and 2.9), which is prediction-powered inference with lambda = 1 (Angelopoulos et al. 2023, arXiv:2301.09633). One lambda for all, and that 1: a lambda of each creator's own no longer sums to the
-revenue, and is fitted on the few draws that show the creator at all.
+and 2.9), which is prediction-powered inference with lambda = 1 (Angelopoulos et al. 2023, arXiv:2301.09633).
+One lambda for all, and that 1: with a lambda of each creator's own, fitted on the few draws that show them,
+totals no longer sum to the revenue and intervals no longer hold.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ def model_variance(money: NDArray[np.float64], fast: Shares, pi: NDArray[np.floa
     """``E_pi[(r/pi)^2 s~ (1 - s~)]`` of each column: float64 (columns,).
 
     It is the variance of one draw's ``(r/pi) (measured - fast)`` if the share s~ stood for all or nothing
-    with chance s~. ``s~ = (1 - e) fast + e typical``: typical is half the column's part of all money, half an equal part,
-    so that it is above 0 for a creator whom the fast answer never credits.
+    with chance s~. ``s~ = (1 - e) fast + e typical``; typical is half the column's part of all money and half
+    an equal part, so that it is above 0 for a creator whom the fast answer never credits.
     """
     weights = money**2 / pi
     once, squared, whole = fast.totals(weights), fast.totals(weights, power=2), float(weights.sum())
