@@ -25,9 +25,9 @@ from fairbrush.validation.audit.shares import Shares, difference
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-# Chosen by simulation (scripts/simulate_audit.py): of .1 to .3 and 3 to 12 those that covered best.
+# Chosen by simulation (scripts/simulate_audit.py): of .1 to .3 and of 3 to 12, those that covered best.
 SMOOTHING = 0.2  # the part of a fast share that is drawn towards what is typical
-POOLED_DRAWS = 4.0  # what the pooled variance counts beside a creator's own
+POOLED_DRAWS = 8.0  # what the pooled variance counts beside a creator's own
 
 
 @dataclass(frozen=True, eq=False)
