@@ -424,8 +424,8 @@ def print_trust(repetitions: int) -> None:
                 rows.append([name, str(target), str(n), *row])
     print("## Trust or regenerate: what the rule really risks\n")
     print(
-        f"Means over {repetitions} audits. Risk: mis-paid money on trusted images, as a part of all money; the "
-        "target is what it must not exceed.\n"
+        f"Means over {repetitions} audits. Risk: mis-paid money on trusted images, of all money; target: "
+        "what it must not exceed.\n"
     )
     head = ["score", "target", "draws", "risk", "trusted money, %", "mis-paid of trusted money"]
     print_table([*head, "new images above the bound of one"], rows)
@@ -440,7 +440,7 @@ def main() -> None:
     print("# The audit's statistics, simulated\n")
     print(
         "Written by `python scripts/simulate_audit.py`: worlds whose truth is known, audited again and again "
-        "with the functions that `fairbrush audit` runs. [audit.md](audit.md#statistics) says what they are.\n"
+        "with the functions that `fairbrush audit` runs. What they are: [audit.md](audit.md#statistics).\n"
     )
     print_totals(repetitions)
     print_bands(repetitions)

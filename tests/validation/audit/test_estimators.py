@@ -11,14 +11,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "scripts"))
 
-import simulate_audit
-from simulate_audit import Fast, Tally, World, audits, world
-
 import fairbrush.validation.audit.estimators as estimators
+import simulate_audit
 from fairbrush.errors import ValidationError
 from fairbrush.validation.audit.estimators import SMOOTHING, audited_totals, model_variance
 from fairbrush.validation.audit.sampling import draw, draw_probabilities
 from fairbrush.validation.audit.shares import Shares
+from simulate_audit import Fast, Tally, World, audits, world
 
 SMALL, MIDDLE, LARGE = 2, 3, 4  # columns of a Tally
 
@@ -126,7 +125,7 @@ def test_who_is_never_credited_nor_seen_may_still_have_the_money_of_three_draws(
 
 @pytest.fixture(scope="module")
 def tally() -> Tally:
-    """30 audits a world: 7 kinds of fast answer, 20, 200 and 1,789 creators, two tails, 50, 100 and 400 draws."""
+    """30 audits a world: 7 kinds of fast answer, 20 to 1,789 creators, two tails, 50, 100 and 400 draws."""
     rng, found = np.random.default_rng(5), Tally()
     worlds = itertools.product(Fast, simulate_audit.CREATORS)
     for place, (kind, creators) in enumerate(worlds):
@@ -152,7 +151,7 @@ def test_who_is_hardly_ever_drawn_is_covered_more_often_never_less(tally: Tally)
         for column in (0, 1):
             rate = tally.rate(kind, column)
             assert rate is not None
-            assert rate >= 0.95
+            assert rate >= 0.945  # 90 audits
 
 
 def test_a_creators_own_variance_alone_would_not_do(tally: Tally) -> None:

@@ -39,7 +39,8 @@ def upper_bound(values: ArrayLike, weights: ArrayLike, level: float = 0.95) -> f
     """
     losses, heavy = checked_losses(values, weights)
     _refuse_level(level)
-    return float(upper_bounds(losses[None, :] * heavy[None, :] / HEAVIEST, level)[0] * HEAVIEST)
+    bound = float(upper_bounds((losses * heavy / HEAVIEST)[None, :], level)[0])
+    return min(bound * HEAVIEST, 1.0)
 
 
 def upper_bounds(x: NDArray[np.float64], level: float) -> NDArray[np.float64]:

@@ -75,6 +75,8 @@ def trust_threshold(scores: ArrayLike, losses: ArrayLike, weights: ArrayLike, ta
     _refuse_target(target)
     threshold = _lowest(surety, heavy * loss, target, lowest=-math.inf)
     trusted = surety > threshold
+    if not trusted.any():  # surer than all that was audited is no reason to trust
+        threshold = math.inf
     part, risk = float(heavy[trusted].sum()) / len(loss), float((heavy * loss)[trusted].sum()) / len(loss)
     return TrustRule(
         threshold=threshold,
