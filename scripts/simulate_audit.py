@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fairbrush.validation.audit.bands import BANDS, Band, plan_precision, size_bands
 from fairbrush.validation.audit.betting import upper_bounds
 from fairbrush.validation.audit.conformal import bound_of_one, trust_threshold
-from fairbrush.validation.audit.estimators import audited_totals
+from fairbrush.validation.audit.estimators import audited_totals, model_variance
 from fairbrush.validation.audit.sampling import HEAVIEST, draw, draw_probabilities, importance_weights
 from fairbrush.validation.audit.shares import Shares, difference
 
@@ -29,6 +29,7 @@ DRAWS = (50, 100, 200, 400)
 IMAGES = 2_000
 EDGES = (0.1, 0.5, 2.0, 10.0)  # expected draws on a creator's money
 LEVEL = 0.95
+OWN, POOLED = "each creator's own variance", "the pooled variance"
 
 
 class Fast(StrEnum):
@@ -126,12 +127,12 @@ def _moved(answer: Triplets, to: NDArray[np.intp], part: NDArray[np.float64]) ->
 
 @dataclass(frozen=True, eq=False)
 class Audits:
-    """Repetitions of one audit. covered: bool (repetitions, columns); covered_by_own: by intervals of each
-    column's own variance alone; width: float64 (columns,), the mean half-width, a part of the revenue;
+    """Repetitions of one audit. covered: bool (repetitions, columns); by_rivals: the same of intervals
+    that are not used; width: float64 (columns,), the mean half-width, a part of the revenue;
     expected: draws on each column's money, true or fast, the larger."""
 
     covered: NDArray[np.bool_]
-    covered_by_own: NDArray[np.bool_]
+    by_rivals: dict[str, NDArray[np.bool_]]
     width: NDArray[np.float64]
     expected: NDArray[np.float64]
     kappa: float
@@ -145,17 +146,20 @@ def audits(
     fast = of.fast if groups is None else of.fast.grouped(groups)
     true, whole = truth.totals(of.revenue), float(of.revenue.sum())
     slack = 1e-9 * whole
-    covered, by_own, widths, kappas = [], [], [], []
+    model = model_variance(of.revenue, fast, pi)
+    covered, by_own, by_pooled, widths, kappas = [], [], [], [], []
     for _ in range(repetitions):
         at = draw(pi, n, rng)
         found = audited_totals(of.revenue, of.fast, at, of.truth.take(at), pi, groups=groups, level=LEVEL)
         covered.append((found.low <= true + slack) & (true - slack <= found.high))
-        by_own.append(np.abs(found.estimate - true) <= 1.96 * own_error(of, truth, fast, at, pi) + slack)
+        error = np.abs(found.estimate - true) - slack
+        by_own.append(error <= 1.96 * own_error(of, truth, fast, at, pi))
+        by_pooled.append(error <= 1.96 * np.sqrt(found.kappa * model / n))
         widths.append((found.high - found.low) / 2.0 / whole)
         kappas.append(found.kappa)
     return Audits(
         covered=np.array(covered),
-        covered_by_own=np.array(by_own),
+        by_rivals={OWN: np.array(by_own), POOLED: np.array(by_pooled)},
         width=np.mean(widths, axis=0),
         expected=n * np.maximum(true, fast.totals(of.revenue)) / whole,
         kappa=float(np.mean(kappas)),
@@ -187,8 +191,8 @@ class Tally:
     def __init__(self) -> None:
         self.rows: dict[str, NDArray[np.float64]] = {}
 
-    def add(self, found: Audits, names: Iterable[str], *, own: bool = False) -> None:
-        covered = found.covered_by_own if own else found.covered
+    def add(self, found: Audits, names: Iterable[str], *, rival: str | None = None) -> None:
+        covered = found.by_rivals[rival] if rival else found.covered
         column = np.append(np.digitize(found.expected[:-1], EDGES), len(EDGES) + 1)
         counts = np.array(
             [
@@ -225,7 +229,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def print_totals(repetitions: int) -> None:
-    rng, tally, own = np.random.default_rng(7), Tally(), Tally()
+    rng, tally = np.random.default_rng(7), Tally()
     kappas: dict[str, list[float]] = {}
     for kind in Fast:
         for creators in CREATORS:
@@ -234,7 +238,8 @@ def print_totals(repetitions: int) -> None:
                 for n in DRAWS:
                     found = audits(made, n, repetitions, rng)
                     tally.add(found, [kind, f"{creators:,} creators, {n} draws", "all"])
-                    own.add(found, ["all"], own=True)
+                    for rival in found.by_rivals:
+                        tally.add(found, [rival], rival=rival)
                     kappas.setdefault(kind, []).append(found.kappa)
     print("## Totals: how often the 95 % interval holds the truth, in %\n")
     print(
@@ -245,8 +250,10 @@ def print_totals(repetitions: int) -> None:
     head = ["the fast answer is", *BY_EXPECTED, "kappa"]
     rows = [[kind, *map(percent, tally.rates(kind)), f"{np.mean(kappas[kind]):.2f}"] for kind in Fast]
     everything = ["**all worlds**", *map(percent, tally.rates("all")), ""]
-    alone = ["all worlds, each creator's own variance alone", *map(percent, own.rates("all")), ""]
-    print_table(head, [*rows, everything, alone])
+    rivals = [
+        [f"all worlds, {rival} alone", *map(percent, tally.rates(rival)), ""] for rival in (OWN, POOLED)
+    ]
+    print_table(head, [*rows, everything, *rivals])
     sizes = [f"{creators:,} creators, {n} draws" for creators in CREATORS for n in DRAWS]
     print_table(["all worlds", *BY_EXPECTED], [[size, *map(percent, tally.rates(size))] for size in sizes])
 
@@ -439,7 +446,8 @@ def main() -> None:
     repetitions = parser.parse_args().repetitions
     print("# The audit's statistics, simulated\n")
     print(
-        "Written by `python scripts/simulate_audit.py`: worlds whose truth is known, audited again and again "
+        f"Written by `python scripts/simulate_audit.py --repetitions {repetitions}`: worlds whose truth is known, "
+        "audited again and again "
         "with the functions that `fairbrush audit` runs. What they are: [audit.md](audit.md#statistics).\n"
     )
     print_totals(repetitions)

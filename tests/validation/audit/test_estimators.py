@@ -17,7 +17,7 @@ from fairbrush.errors import ValidationError
 from fairbrush.validation.audit.estimators import SMOOTHING, audited_totals, model_variance
 from fairbrush.validation.audit.sampling import draw, draw_probabilities
 from fairbrush.validation.audit.shares import Shares
-from simulate_audit import Fast, Tally, World, audits, world
+from simulate_audit import OWN, Fast, Tally, World, audits, world
 
 SMALL, MIDDLE, LARGE = 2, 3, 4  # columns of a Tally
 
@@ -133,7 +133,7 @@ def tally() -> Tally:
         for n in (50, 100, 400):
             seen = audits(of, n, 30, rng)
             found.add(seen, ["all", kind, f"{n} draws"])
-            found.add(seen, ["own"], own=True)
+            found.add(seen, [OWN], rival=OWN)
     return found
 
 
@@ -155,7 +155,7 @@ def test_who_is_hardly_ever_drawn_is_covered_more_often_never_less(tally: Tally)
 
 
 def test_a_creators_own_variance_alone_would_not_do(tally: Tally) -> None:
-    small, large = tally.rate("own", SMALL), tally.rate("own", LARGE)
+    small, large = tally.rate(OWN, SMALL), tally.rate(OWN, LARGE)
     assert small is not None
     assert large is not None
     assert small < 0.65
