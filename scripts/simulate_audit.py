@@ -446,9 +446,9 @@ def main() -> None:
     repetitions = parser.parse_args().repetitions
     print("# The audit's statistics, simulated\n")
     print(
-        f"Written by `python scripts/simulate_audit.py --repetitions {repetitions}`: worlds whose truth is known, "
-        "audited again and again "
-        "with the functions that `fairbrush audit` runs. What they are: [audit.md](audit.md#statistics).\n"
+        f"Written by `python scripts/simulate_audit.py --repetitions {repetitions}`: worlds whose truth is "
+        "known, audited again and again with the functions that `fairbrush audit` runs. What they are: "
+        "[audit.md](audit.md#statistics).\n"
     )
     print_totals(repetitions)
     print_bands(repetitions)
