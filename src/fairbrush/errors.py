@@ -222,6 +222,10 @@ class FigureError(FairbrushError):
     """A figure cannot be drawn."""
 
 
+class CalibrationError(FairbrushError):
+    """A calibration cannot be read, or does not cover what it was asked for."""
+
+
 class PanelError(StyleSpaceError):
     """A background panel cannot be used."""
 

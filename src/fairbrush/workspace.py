@@ -28,6 +28,7 @@ THUMBNAILS = "thumbnails"
 COPIES = "works"
 INDEXES = "indexes"
 RECORDS = "records"
+CALIBRATIONS = "calibrations"  # copies of what the database holds: a look-up does not open it
 REGENERATIONS = "regenerations"  # made by fairbrush validate; disposable, so in no backup
 PENDING_RECORDS = f"{RECORDS}/pending"
 FOLDERS = (EMBEDDINGS, THUMBNAILS, PENDING_RECORDS, INDEXES)
@@ -36,7 +37,7 @@ BACKUP_SCHEMA = "fairbrush.backup/1"
 _MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1024 * 1024
 # What a backup holds besides the database; the embedding cache is disposable and left out unless asked for.
-_KEPT = (CONFIG_NAME, INDEXES, RECORDS, THUMBNAILS, COPIES)
+_KEPT = (CONFIG_NAME, INDEXES, RECORDS, CALIBRATIONS, THUMBNAILS, COPIES)
 
 _TOML = """\
 # A fairbrush workspace. Every setting has a default; a line here beats it, a FAIRBRUSH_NAME variable beats
