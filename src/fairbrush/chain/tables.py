@@ -180,6 +180,12 @@ DISPUTE_EVENTS = ChainedTable(
         "reason_commitment",
     ),
 )
+CALIBRATIONS = ChainedTable(
+    kind="calibration",
+    table="calibration",
+    key=("calibration_id",),
+    hashed=("calibration_id", "value_function", "encoder_id", "space_id", "recorded_at"),
+)
 
 CHAINED_TABLES = (
     ATTRIBUTIONS,
@@ -199,6 +205,7 @@ CHAINED_TABLES = (
     PAYOUT_EVENTS,
     CLAIMS,
     DISPUTE_EVENTS,
+    CALIBRATIONS,
 )
 
 # Of the tables that keep a body, in the column ``body``: the column that is the SHA-256 of its text.
@@ -207,4 +214,5 @@ BODY_DIGESTS = {
     POLICIES.kind: "policy_digest",
     SETTLEMENTS.kind: "settlement_id",
     DISPUTE_EVENTS.kind: "body_digest",
+    CALIBRATIONS.kind: "calibration_id",
 }

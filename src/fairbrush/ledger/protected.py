@@ -30,6 +30,7 @@ from fairbrush.chain.rows import stream
 from fairbrush.chain.tables import (
     ATTRIBUTIONS,
     BODY_DIGESTS,
+    CALIBRATIONS,
     CLAIMS,
     CONSENT_EVENTS,
     DISPUTE_EVENTS,
@@ -111,7 +112,7 @@ def verify_ledger(
 
 
 def _check_bodies(connection: DuckDBPyConnection, altered: Altered, notes: list[str]) -> None:
-    for table in (POLICIES, SETTLEMENTS, DISPUTE_EVENTS):
+    for table in (POLICIES, SETTLEMENTS, DISPUTE_EVENTS, CALIBRATIONS):
         (key,) = table.key
         rows = stream(
             connection, f"SELECT {key}, body::VARCHAR, {BODY_DIGESTS[table.kind]} FROM {table.table}"
