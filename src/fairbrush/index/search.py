@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -80,7 +80,8 @@ def open_index(folder: Path, *, verify: bool = True, device: SearchDevice = Sear
 @dataclass(frozen=True, eq=False)
 class StyleIndex:
     """A version in memory. rows: float32 (n_rows, dim + 1), one or several an artist, in the order of
-    ``artist_ids``, which are sorted; owners: int (n_rows,), whose each is, a position in ``artist_ids``."""
+    ``artist_ids``, which are sorted; owners: int (n_rows,), whose each is, a position in ``artist_ids``.
+    ``shift`` of the thresholds and ``query_centre``: a calibration's, see ``index.calibrated``."""
 
     folder: Path
     manifest: IndexVersion
@@ -91,6 +92,8 @@ class StyleIndex:
     places: dict[str, tuple[Segment, SegmentArtist]]
     proposers: tuple[Any, ...]  # faiss indexes: a GPU's first where there is one, the CPU's last
     verify: bool
+    shift: float = 0.0
+    query_centre: NDArray[np.float32] | None = None
 
     @classmethod
     def load(cls, folder: Path, version: IndexVersion, *, verify: bool, device: SearchDevice) -> Self:
@@ -141,16 +144,25 @@ class StyleIndex:
 
     @property
     def delta(self) -> float:
-        return self.manifest.delta
+        return self.manifest.delta + self.shift
 
     @property
     def entry(self) -> float:
         """Above which an artist may share in an image that somebody is above ``delta`` for."""
-        return self.manifest.entry
+        return self.manifest.entry + self.shift
 
     @property
     def dim(self) -> int:
         return self.manifest.dim
+
+    @cached_property
+    def _query_space(self) -> StyleSpace:
+        """Where queries are brought to: as works are, but for the centre."""
+        import numpy as np
+
+        if self.query_centre is None:
+            return self.space
+        return replace(self.space, centre=self.query_centre.astype(np.float64))
 
     @property
     def device(self) -> SearchDevice:
@@ -177,7 +189,7 @@ class StyleIndex:
         import numpy as np
 
         assert k >= 1, f"k is {k}"
-        styled = style_rows(self.space, vectors)
+        styled = style_rows(self._query_space, vectors)
         is_allowed = self._allowed(allowed)[self.owners]
         if not is_allowed.any():
             return [Neighbours([], complete=True) for _ in styled]
@@ -203,7 +215,7 @@ class StyleIndex:
 
         for artist_id in artist_ids:
             self._place(artist_id)
-        [styled] = style_rows(self.space, vector[None])
+        [styled] = style_rows(self._query_space, vector[None])
         return self._rank(styled, np.flatnonzero(self._allowed(set(artist_ids))[self.owners]))
 
     def nearest_works(self, vector: NDArray[np.float32], artist_id: str, k: int) -> list[Evidence]:
@@ -211,7 +223,7 @@ class StyleIndex:
         import numpy as np
 
         stored = self.stored_works(artist_id)
-        [query] = style_rows(self.space, vector[None])
+        [query] = style_rows(self._query_space, vector[None])
         similarities = [float(work @ query) for work in stored.works.astype(np.float64)]
         ranked = sorted(zip(stored.sha256s, similarities, strict=True), key=lambda pair: (-pair[1], pair[0]))
         return [Evidence(sha256, similarity) for sha256, similarity in ranked[:k]]
@@ -244,7 +256,7 @@ class StyleIndex:
 
     def styled(self, vector: NDArray[np.float32]) -> NDArray[np.float64]:
         """float64 (dim,), a unit row in style space, of raw float32 (dim,). Raises VectorRefusedError."""
-        row: NDArray[np.float64] = style_rows(self.space, vector[None])[0]
+        row: NDArray[np.float64] = style_rows(self._query_space, vector[None])[0]
         return row
 
     def centroids_of(self, artist_id: str) -> NDArray[np.float64]:
