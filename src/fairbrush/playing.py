@@ -35,6 +35,7 @@ from fairbrush.game.shapley import (
 from fairbrush.game.shares import Certificate, Split, blend_certificate, exact_certificate, split
 from fairbrush.game.values import Blend, Facets, Nearest, Quotient, Reconstruction, explained, worth_of_all
 from fairbrush.ledger.policy import Policy
+from fairbrush.style.calibration import CALIBRATED_VALUES, AffinityMap, map_from_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class GameInputs:
 
     gram: of the players' centroids, for ``blend`` and ``reconstruction``, and of the inputs for ``mix``;
     facet_z: a row of affinities a facet, for ``facets``; mixed: the inputs, for ``mix``; certificate: what
-    choosing the players may lose.
+    choosing the players may lose; affinity_map: a calibration's, of what coalitions are worth.
     """
 
     value: Value
@@ -88,6 +89,10 @@ class GameInputs:
     gram: tuple[tuple[float, ...], ...] = ()
     facet_z: tuple[tuple[float, ...], ...] = ()
     mixed: tuple[MixedInput, ...] = ()
+    affinity_map: AffinityMap | None = None
+
+    def __post_init__(self) -> None:
+        assert self.affinity_map is None or self.value in CALIBRATED_VALUES, f"{self.value} takes no map"
 
     @property
     def threshold(self) -> float:
@@ -274,7 +279,8 @@ def veto_part(inputs: GameInputs) -> float:
     else:
         # creators are the players: their entries may be more than can be enumerated
         veto = veto_value_of_model_in(Quotient(game, [inputs.players[c[0]].creator_id for c in columns]))
-    return _part_of_players(inputs) * float(veto) / worth_of_all(game)
+    whole = worth_of_all(game)
+    return _part_of_players(inputs) * float(veto) / whole if whole > 0.0 else 0.0
 
 
 def to_text(inputs: GameInputs) -> dict[str, Any]:
@@ -290,6 +296,8 @@ def to_text(inputs: GameInputs) -> dict[str, Any]:
         document["gram"] = [[decimal_text(number) for number in row] for row in inputs.gram]
     if inputs.facet_z:
         document["facet_z"] = [[decimal_text(number) for number in row] for row in inputs.facet_z]
+    if inputs.affinity_map is not None:
+        document["affinity_map"] = inputs.affinity_map.to_text()
     if inputs.mixed:
         document["mixed"] = [
             {
@@ -334,6 +342,7 @@ def from_text(value: Value, document: Mapping[str, Any], certificate: Certificat
             )
             for one in document.get("mixed", ())
         ),
+        affinity_map=map_from_text(document["affinity_map"]) if "affinity_map" in document else None,
     )
 
 
@@ -391,9 +400,9 @@ def _phi(inputs: GameInputs) -> NDArray[np.float64]:
         case Facets():
             values = owen_of_facets(game, unions)
         case Blend() if len(set(unions)) == len(unions):
-            values = shapley_of_blend(game.linear, game.gram)
+            values = shapley_of_blend(game.linear, game.gram, worth_map=inputs.affinity_map)
         case Blend():
-            values = creators_of_blend(game.linear, game.gram, unions)
+            values = creators_of_blend(game.linear, game.gram, unions, worth_map=inputs.affinity_map)
         case Reconstruction():
             values = shapley_of_reconstruction(game)
         case Mix():
@@ -440,13 +449,14 @@ def _game(inputs: GameInputs, columns: Sequence[Sequence[int]]) -> ValueFunction
     first = [column[0] for column in columns]
     hits = [inputs.players[position].hit for position in first]
     if inputs.value is Value.NEAREST:
-        return Nearest([hit.z for hit in hits], delta=inputs.delta)
+        return Nearest([hit.z for hit in hits], delta=inputs.delta, worth_map=inputs.affinity_map)
     if inputs.value is Value.FACETS:
         z = np.array(inputs.facet_z)[:, first]
-        return Facets(z, delta=inputs.entry, weights=np.full(len(z), 1.0 / len(z)))
+        weights = np.full(len(z), 1.0 / len(z))
+        return Facets(z, delta=inputs.entry, weights=weights, worth_map=inputs.affinity_map)
     similarities = [hit.similarity for hit in hits]
     gram = np.array(inputs.gram)[np.ix_(first, first)]
     if inputs.value is Value.BLEND:
-        return Blend(similarities, gram)
-    weights = nonnegative_weights([hit.z - inputs.entry for hit in hits], gram)
-    return Reconstruction(similarities, gram, weights=weights)
+        return Blend(similarities, gram, worth_map=inputs.affinity_map)
+    mix = nonnegative_weights([hit.z - inputs.entry for hit in hits], gram)
+    return Reconstruction(similarities, gram, weights=mix)

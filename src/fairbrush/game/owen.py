@@ -16,12 +16,12 @@ import numpy as np
 from fairbrush.game.blend import evened, interchangeable
 from fairbrush.game.shapley import shapley_by_enumeration, shapley_of_nearest, worth_of_every_coalition
 from fairbrush.game.unions import numbered
-from fairbrush.game.values import Blend, Quotient, checked_gains
+from fairbrush.game.values import Blend, Quotient, checked_gains, mapped
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from fairbrush.game.values import Facets, ValueFunction
+    from fairbrush.game.values import Facets, ValueFunction, WorthMap
 
 
 def owen_of_nearest(gains: ArrayLike, unions: Sequence[Hashable]) -> NDArray[np.float64]:
@@ -56,7 +56,13 @@ def owen_of_facets(game: Facets, unions: Sequence[Hashable]) -> NDArray[np.float
     return phi
 
 
-def creators_of_blend(linear: ArrayLike, gram: ArrayLike, unions: Sequence[Hashable]) -> NDArray[np.float64]:
+def creators_of_blend(
+    linear: ArrayLike,
+    gram: ArrayLike,
+    unions: Sequence[Hashable],
+    *,
+    worth_map: WorthMap | None = None,
+) -> NDArray[np.float64]:
     """phi of a blend whose players are creators, each bringing all of their entries: float64 (n_entries,).
 
     A creator's total is the Shapley value of the quotient game, over 2^creators coalitions. Their entries
@@ -67,10 +73,10 @@ def creators_of_blend(linear: ArrayLike, gram: ArrayLike, unions: Sequence[Hasha
     >>> creators_of_blend([0.6, 0.6, 0.8], gram, ["ann", "ann", "bob"]).round(9).tolist()
     [0.2, 0.2, 0.6]
     """
-    game = Blend(linear, gram)
+    game = Blend(linear, gram, worth_map=worth_map)
     creators = Quotient(game, unions)
     of_creator = shapley_by_enumeration(creators)
-    alone = np.maximum(game.linear, 0.0) / np.sqrt(np.diagonal(game.gram))
+    alone = mapped(np.maximum(game.linear, 0.0) / np.sqrt(np.diagonal(game.gram)), worth_map)
     phi = np.zeros(game.players)
     for creator, total in enumerate(of_creator):
         entries = np.flatnonzero(creators.union_of == creator)

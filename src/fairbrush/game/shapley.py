@@ -15,12 +15,12 @@ import numpy as np
 
 from fairbrush.errors import GameError
 from fairbrush.game.blend import evened, interchangeable, worth_of_every_blend
-from fairbrush.game.values import checked_gains
+from fairbrush.game.values import checked_gains, mapped
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from fairbrush.game.values import Facets, Reconstruction, ValueFunction
+    from fairbrush.game.values import Facets, Reconstruction, ValueFunction, WorthMap
 
 MOST_ENUMERATED = 20  # 2^20 coalitions: a second and 100 MB
 _CHUNK = 1 << 16  # coalitions valued at a time
@@ -165,7 +165,9 @@ def shapley_of_reconstruction(game: Reconstruction) -> NDArray[np.float64]:
     return phi
 
 
-def shapley_of_blend(linear: ArrayLike, gram: ArrayLike) -> NDArray[np.float64]:
+def shapley_of_blend(
+    linear: ArrayLike, gram: ArrayLike, *, worth_map: WorthMap | None = None
+) -> NDArray[np.float64]:
     """phi of ``Blend``, from all 2^m coalitions: float64 (m,). Players who may swap get equal bits.
 
     linear: float (m,); gram: float (m, m). Raises GameError beyond 16 players, or for no Gram matrix.
@@ -173,11 +175,14 @@ def shapley_of_blend(linear: ArrayLike, gram: ArrayLike) -> NDArray[np.float64]:
     >>> shapley_of_blend([0.6, 0.8], np.eye(2)).round(12).tolist()
     [0.4, 0.6]
     """
-    phi: NDArray[np.float64] = shapley_of_blend_many(np.asarray(linear)[None], np.asarray(gram)[None])[0]
+    gains, cone = np.asarray(linear)[None], np.asarray(gram)[None]
+    phi: NDArray[np.float64] = shapley_of_blend_many(gains, cone, worth_map=worth_map)[0]
     return phi
 
 
-def shapley_of_blend_many(linear: ArrayLike, gram: ArrayLike) -> NDArray[np.float64]:
+def shapley_of_blend_many(
+    linear: ArrayLike, gram: ArrayLike, *, worth_map: WorthMap | None = None
+) -> NDArray[np.float64]:
     """``shapley_of_blend`` of each game: the replicates of a bootstrap at once.
 
     linear: float (n_games, m); gram: float (n_games, m, m); leaves float64 (n_games, m).
@@ -186,7 +191,7 @@ def shapley_of_blend_many(linear: ArrayLike, gram: ArrayLike) -> NDArray[np.floa
     [[0.4, 0.6], [0.25, 0.25]]
     """
     gains, grams = np.asarray(linear, np.float64), np.asarray(gram, np.float64)
-    worths = worth_of_every_blend(gains, grams)
+    worths = mapped(worth_of_every_blend(gains, grams), worth_map)
     return evened(shapley_of_worths(worths, players=gains.shape[1]), interchangeable(gains, grams))
 
 

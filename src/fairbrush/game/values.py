@@ -9,7 +9,7 @@ A *coalition matrix* is boolean (n_coalitions, n_players): row r, column i says 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -21,6 +21,10 @@ from fairbrush.game.unions import numbered
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+
+# A calibration's: monotone, 0 for 0, elementwise on float64 of any shape (style/calibration.py).
+WorthMap = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
 
 
 class ValueFunction(Protocol):
@@ -43,6 +47,7 @@ class Nearest:
     """``v(S) = max over i in S of (z_i - delta)_+``: the affinity of the coalition's nearest artist.
 
     An airport game (Littlechild & Owen 1973, doi:10.1287/mnsc.20.3.370) with gains for runway costs.
+    Calibrated it is the airport game of the mapped gains: a monotone m of a maximum is the maximum of m.
 
     >>> game = Nearest([0.5, 0.3, 0.1], delta=0.2)
     >>> game.gains.round(12).tolist()
@@ -53,7 +58,7 @@ class Nearest:
 
     name = "nearest"
 
-    def __init__(self, z: ArrayLike, *, delta: float) -> None:
+    def __init__(self, z: ArrayLike, *, delta: float, worth_map: WorthMap | None = None) -> None:
         """z: float (n_players,), affinities; delta: the image-level threshold. Raises GameError."""
         affinity = np.asarray(z, np.float64)
         if affinity.ndim != 1 or not np.isfinite(affinity).all() or not np.isfinite(delta):
@@ -61,7 +66,7 @@ class Nearest:
                 f"Affinities must be finite, one a player; got shape {affinity.shape}, delta {delta}.",
                 next_step="Verify the index: fairbrush index verify.",
             )
-        self.gains: NDArray[np.float64] = np.maximum(affinity - delta, 0.0)
+        self.gains: NDArray[np.float64] = mapped(np.maximum(affinity - delta, 0.0), worth_map)
 
     @property
     def players(self) -> int:
@@ -77,7 +82,7 @@ class Nearest:
 class Facets:
     """``v(S) = sum over facets p of w_p max over i in S of (z_pi - delta_p)_+``: nearest, a crop at a time.
 
-    For spatial collages: each facet has its own nearest artist.
+    For spatial collages: each facet has its own nearest artist. A calibration maps the gains of each facet.
 
     >>> game = Facets([[0.9, 0.1], [0.1, 0.6]], delta=0.1, weights=[0.5, 0.5])
     >>> game.worth(np.array([[True, False], [True, True]])).round(12).tolist()
@@ -86,7 +91,9 @@ class Facets:
 
     name = "facets"
 
-    def __init__(self, z: ArrayLike, *, delta: ArrayLike, weights: ArrayLike) -> None:
+    def __init__(
+        self, z: ArrayLike, *, delta: ArrayLike, weights: ArrayLike, worth_map: WorthMap | None = None
+    ) -> None:
         """z: float (n_facets, n_players), affinities; delta: one threshold, or float (n_facets,); weights:
         float (n_facets,), >= 0. Raises GameError.
         """
@@ -104,7 +111,8 @@ class Facets:
                 f" got shapes {affinity.shape}, {threshold.shape}, {self.weights.shape}.",
                 next_step="Verify the index: fairbrush index verify.",
             )
-        self.gains: NDArray[np.float64] = np.maximum(affinity - np.atleast_1d(threshold)[:, None], 0.0)
+        gains: NDArray[np.float64] = np.maximum(affinity - np.atleast_1d(threshold)[:, None], 0.0)
+        self.gains = mapped(gains, worth_map)
 
     @property
     def players(self) -> int:
@@ -124,7 +132,8 @@ class Blend:
     With ``linear`` the similarities of a unit x to unit centroids it is the norm of x's projection on their
     cone, the best cosine of x to any non-negative mix. With ``linear = s_i - lambda_i`` it is the gain over
     the threshold, and a single player brings what ``nearest`` gives it. Exact for the Gram matrix with its
-    off-diagonals shrunk by 1e-9: all coalitions at once (blend.py), or one by one beyond 16 players.
+    off-diagonals shrunk by 1e-9: all coalitions at once (blend.py), or one by one beyond 16 players. A
+    calibration maps the worth of every coalition.
 
     >>> game = Blend([0.6, 0.8], np.eye(2))
     >>> game.worth(np.array([[True, False], [True, True]])).round(12).tolist()
@@ -133,10 +142,11 @@ class Blend:
 
     name = "blend"
 
-    def __init__(self, linear: ArrayLike, gram: ArrayLike) -> None:
+    def __init__(self, linear: ArrayLike, gram: ArrayLike, *, worth_map: WorthMap | None = None) -> None:
         """linear: float (n_players,); gram: float (n_players, n_players), centroids'. Raises GameError."""
         self.linear: NDArray[np.float64] = np.asarray(linear, np.float64)
         self.gram: NDArray[np.float64] = np.asarray(gram, np.float64)
+        self.worth_map = worth_map
         self._checked = checked_blend(self.linear, self.gram, leading=0)
         self._of_every: NDArray[np.float64] | None = None
 
@@ -146,9 +156,12 @@ class Blend:
 
     def worth(self, coalitions: NDArray[np.bool_]) -> NDArray[np.float64]:
         if self.players > MOST_TABLED:
-            return np.array([self._worth_of_one(np.flatnonzero(row)) for row in coalitions], np.float64)
+            worths = [self._worth_of_one(np.flatnonzero(row)) for row in coalitions]
+            return mapped(np.array(worths, np.float64), self.worth_map)
         if self._of_every is None:
-            self._of_every = worth_of_every_blend(self.linear[None], self.gram[None])[0]
+            self._of_every = mapped(
+                worth_of_every_blend(self.linear[None], self.gram[None])[0], self.worth_map
+            )
         return self._of_every[coalitions @ (1 << np.arange(self.players))]
 
     def _worth_of_one(self, members: NDArray[np.intp]) -> float:
@@ -259,6 +272,11 @@ def checked_gains(gains: ArrayLike, *, axes: int) -> NDArray[np.float64]:
             next_step="Subtract the threshold and clip at 0 first (values.Nearest).",
         )
     return worth
+
+
+def mapped(worths: NDArray[np.float64], worth_map: WorthMap | None) -> NDArray[np.float64]:
+    """What a calibration makes of worths; the same array where there is none."""
+    return worths if worth_map is None else worth_map(worths)
 
 
 def worth_of_all(game: ValueFunction) -> float:
