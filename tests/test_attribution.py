@@ -49,6 +49,7 @@ class FakeIndex:
     offset: float = 0.1
     delta: float = 0.2
     entry: float = 0.05
+    shift: float = 0.0
     obeys: bool = True
     version: str = "v0001"
     manifest_digest: str = "ab" * 32

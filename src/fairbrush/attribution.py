@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fairbrush.style.calibration import AffinityMap, Calibration
     from fairbrush.style.centroids import ArtistStyle
 
 ALGORITHM = "2"  # part of every attribution_id: raise it when the same inputs would give other shares
@@ -56,7 +57,8 @@ class Neighbours(Protocol):
 
 
 class StyleIndex(Protocol):
-    """What an index must offer. Vectors are raw encoder vectors: float32 (dim,)."""
+    """What an index must offer. Vectors are raw encoder vectors: float32 (dim,). ``shift``: of delta and
+    entry, by a calibration."""
 
     @property
     def version(self) -> str: ...
@@ -72,6 +74,8 @@ class StyleIndex(Protocol):
     def delta(self) -> float: ...
     @property
     def entry(self) -> float: ...
+    @property
+    def shift(self) -> float: ...
     @property
     def artist_ids(self) -> Collection[str]: ...
     def search(self, vector: NDArray[np.float32], *, k: int, allowed: Collection[str]) -> Neighbours: ...
@@ -146,7 +150,8 @@ class Attribution:
     ``confidence``, ``steadiness`` and the intervals are None where they were not asked for, the latter two
     also where nobody is credited, or somebody for a single work; ``floor``: the
     part of an image below which a typical artist is not seen beside another. With inputs none of confidence,
-    steadiness and intervals is told; ``input_paths``: of ``game.mixed``, in its order.
+    steadiness and intervals is told; ``input_paths``: of ``game.mixed``, in its order; ``calibration``: that
+    was applied.
     """
 
     identity: Mapping[str, Any]
@@ -171,6 +176,7 @@ class Attribution:
     hint: Hint | None = None
     hinted: tuple[HintedArtist, ...] = ()
     input_paths: tuple[Path, ...] = ()
+    calibration: Calibration | None = None
 
     @property
     def attribution_id(self) -> str:
@@ -201,19 +207,23 @@ def attribute_vector(
     value: Value | None = None,
     intervals: bool = True,
     inputs: Sequence[InputImage] = (),
+    calibration: Calibration | None = None,
 ) -> Attribution:
     """Attribute one image. vector: raw float32 (dim,), as ``encoder`` made it; for ``Value.FACETS``
     (n_facets, dim) of the views ``embedding.facets.FACETS``. ``value``: the policy's where None.
 
     The artists a ``hint`` names are candidates however far they are; it changes nobody's affinity.
     ``inputs``: what the image was mixed from; then their creators are the players, and it takes no hint.
-    Raises AttributionError where encoder and index do not fit, or the index cannot give all near artists.
+    ``calibration``: what worths are mapped by; ``index`` is then ``calibrated_index`` of it and the model.
+    Raises AttributionError where encoder and index do not fit, or the index cannot give all near artists,
+    CalibrationError where the calibration is for another model, encoder, style space or value function.
     """
     value = value or (Value.MIX if inputs else Value(policy.value))
     facets = vector.reshape(-1, vector.shape[-1])
     _check_encoder(encoder, index)
     _check_facets(facets, value)
     _check_inputs(inputs, value, hint)
+    _check_calibration(calibration, index, value, model_id)
     allowed = frozenset(eligibility.eligible(model_id)).intersection(index.artist_ids)
     if inputs:
         mix = _image_mix(
@@ -230,12 +240,23 @@ def attribute_vector(
             eligibility=eligibility,
             policy=policy,
             model_id=model_id,
+            affinity_map=None if calibration is None else calibration.map,
         )
     game, hint = asked.game, asked.hint
     played = play(game, policy)
     order = by_share(game, played)
     playing = {player.hit.artist_id for player in game.players}
-    identity = _identity(image, index, eligibility, encoder, game, policy, model_id=model_id, hint=hint)
+    identity = _identity(
+        image,
+        index,
+        eligibility,
+        encoder,
+        game,
+        policy,
+        model_id=model_id,
+        hint=hint,
+        calibration_id=None if calibration is None else calibration.calibration_id,
+    )
     found = None
     if intervals and asked.candidates:
         seed = int(canonical_digest(identity)[:16], 16)
@@ -276,6 +297,7 @@ def attribute_vector(
         hint=hint,
         hinted=_hinted_artists(asked.hinted, game, eligibility),
         input_paths=tuple(one.path for one in inputs),
+        calibration=calibration,
     )
 
 
@@ -289,6 +311,7 @@ def _near(
     eligibility: Eligibility,
     policy: Policy,
     model_id: str,
+    affinity_map: AffinityMap | None,
 ) -> _Asked:
     """The game of the artists near an image, and of those the hint names."""
     hits = _all_near(facets[0], index, allowed, eligibility, model_id)
@@ -301,7 +324,16 @@ def _near(
     if value is Value.FACETS:
         candidates = _near_in_a_facet(facets, index, allowed, eligibility, model_id, candidates)
     named = frozenset(hit.artist_id for hit in hinted)
-    game = _inputs(value, candidates, facets, index, policy, eligible_count=len(allowed), named=named)
+    game = _inputs(
+        value,
+        candidates,
+        facets,
+        index,
+        policy,
+        eligible_count=len(allowed),
+        named=named,
+        affinity_map=affinity_map,
+    )
     return _Asked(game, candidates, hits, hint, hinted)
 
 
@@ -315,6 +347,7 @@ def _identity(
     *,
     model_id: str,
     hint: Hint | None,
+    calibration_id: str | None,
 ) -> dict[str, Any]:
     """What an attribution's id is the digest of: no path, no time, no float."""
     return {
@@ -324,7 +357,7 @@ def _identity(
         "index_manifest_digest": index.manifest_digest,
         "eligibility_digest": eligibility.digest,
         "value_function": _value_function(game),
-        "calibration_id": None,
+        "calibration_id": calibration_id,
         "model_id": model_id,
         "policy_digest": policy.digest,
         "hint": _hint_identity(hint),
@@ -363,6 +396,16 @@ def _check_inputs(inputs: Sequence[InputImage], value: Value, hint: Hint | None)
             "Inputs are shared out by the value function mix, which needs them, and without a hint.",
             next_step="Leave out the value function and the hint, or the inputs.",
         )
+
+
+def _check_calibration(
+    calibration: Calibration | None, index: StyleIndex, value: Value, model_id: str
+) -> None:
+    if calibration is not None:
+        calibration.require(encoder_id=index.encoder_id, space_id=index.space_id, value=value)
+        calibration.part_of(model_id)
+    shift = 0.0 if calibration is None else calibration.shift
+    assert index.shift == shift, f"the index is shifted by {index.shift}, the calibration by {shift}"
 
 
 def _check_encoder(encoder: EncoderFacts, index: StyleIndex) -> None:
@@ -454,13 +497,18 @@ def _inputs(
     *,
     eligible_count: int,
     named: Collection[str],
+    affinity_map: AffinityMap | None,
 ) -> GameInputs:
     """``named``: the artists of the hint, who are candidates however many others are nearer."""
     import numpy as np
 
     if value is Value.NEAREST:
         return nearest_inputs(
-            candidates, delta=index.delta, recognised=RECOGNISED, eligible_count=eligible_count
+            candidates,
+            delta=index.delta,
+            recognised=RECOGNISED,
+            eligible_count=eligible_count,
+            affinity_map=affinity_map,
         )
     if value is Value.FACETS:
         ids = [player.hit.artist_id for player in candidates]
@@ -477,6 +525,7 @@ def _inputs(
             eligible_count=eligible_count,
             artists_part=float(policy.to_artists * (1 - policy.content)),
             named=named,
+            affinity_map=affinity_map,
         )
     entry = index.entry
     entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry], named)
@@ -491,6 +540,7 @@ def _inputs(
         recognised=RECOGNISED,
         eligible_count=eligible_count,
         artists_part=float(policy.to_artists * (1 - policy.content)),
+        affinity_map=affinity_map,
     )
 
 
@@ -598,6 +648,7 @@ def _uncertainty(
         entry=game.entry,
         answer={creator_id: part / whole for creator_id, part in paid.items() if whole},
         rng=np.random.default_rng(seed),
+        worth_map=game.affinity_map,
     )
 
 
@@ -687,6 +738,11 @@ def _reason(hits: Sequence[Hit], game: GameInputs, model_id: str) -> str | None:
         return f"No artist of the inputs may be credited for images of {model_id}."
     if not hits:
         return f"No artist in the index may be credited for images of {model_id}."
+    if game.affinity_map is not None and hits[0].z > game.delta:
+        return (
+            f"The nearest artist has affinity {hits[0].z:.3f}, above the threshold {game.delta:.3f}; the"
+            " calibration makes nothing of it. All of the style stays unattributed."
+        )
     return (
         f"No artist is near enough: the nearest has affinity {hits[0].z:.3f}, the threshold is"
         f" {game.delta:.3f}. All of the style stays unattributed."

@@ -33,7 +33,16 @@ from fairbrush.game.shapley import (
     veto_value_of_model_in,
 )
 from fairbrush.game.shares import Certificate, Split, blend_certificate, exact_certificate, split
-from fairbrush.game.values import Blend, Facets, Nearest, Quotient, Reconstruction, explained, worth_of_all
+from fairbrush.game.values import (
+    Blend,
+    Facets,
+    Nearest,
+    Quotient,
+    Reconstruction,
+    explained,
+    mapped,
+    worth_of_all,
+)
 from fairbrush.ledger.policy import Policy
 from fairbrush.style.calibration import CALIBRATED_VALUES, AffinityMap, map_from_text
 
@@ -42,6 +51,7 @@ if TYPE_CHECKING:
 
     from fairbrush.game.values import ValueFunction
 
+_TINY = 5e-324  # the least float64 above 0
 CANDIDATES = 32  # creators, nearest first, of whom all but nearest choose
 
 
@@ -109,12 +119,28 @@ class Played:
 
 
 def nearest_inputs(
-    candidates: Sequence[Player], *, delta: float, recognised: float, eligible_count: int
+    candidates: Sequence[Player],
+    *,
+    delta: float,
+    recognised: float,
+    eligible_count: int,
+    affinity_map: AffinityMap | None = None,
 ) -> GameInputs:
     """Everybody above the threshold plays. candidates: best first."""
     near = tuple(player for player in candidates if player.hit.z > delta)
     certificate = exact_certificate("airport closed form")
-    return GameInputs(Value.NEAREST, near, delta, delta, recognised, eligible_count, certificate)
+    return _worth_playing(
+        GameInputs(
+            Value.NEAREST,
+            near,
+            delta,
+            delta,
+            recognised,
+            eligible_count,
+            certificate,
+            affinity_map=affinity_map,
+        )
+    )
 
 
 def facet_inputs(
@@ -127,6 +153,7 @@ def facet_inputs(
     eligible_count: int,
     artists_part: float,
     named: Collection[str] = (),
+    affinity_map: AffinityMap | None = None,
 ) -> GameInputs:
     """Where the whole image passes ``delta``, those play who are above the entry in any facet.
 
@@ -136,9 +163,18 @@ def facet_inputs(
     part of v, and so much too much have those who stay.
     """
     kind = "airport closed form a facet"
+    nobody = GameInputs(
+        Value.FACETS,
+        (),
+        delta,
+        entry,
+        recognised,
+        eligible_count,
+        exact_certificate(kind),
+        affinity_map=affinity_map,
+    )
     if not candidates or candidates[0].hit.z <= delta:
-        certificate = exact_certificate(kind)
-        return GameInputs(Value.FACETS, (), delta, entry, recognised, eligible_count, certificate)
+        return nobody
     gains = np.maximum(facet_z - entry, 0.0)
     best = gains.max(axis=0)
     gain_of: dict[str, float] = {}  # largest first
@@ -150,17 +186,17 @@ def facet_inputs(
     playing = [at for at, one in enumerate(candidates) if best[at] > 0.0 and one.creator_id in staying]
     certificate = exact_certificate(kind)
     if len(creators) == CANDIDATES:
-        part = gain_of[creators[-1]] / float(gains[:, playing].max(axis=1).mean())
+        last, whole = np.array(gain_of[creators[-1]]), gains[:, playing].max(axis=1)
+        # of a monotone map the same holds, with what it makes of both
+        part = float(mapped(last, affinity_map)) / max(float(mapped(whole, affinity_map).mean()), _TINY)
         certificate = Certificate(f"{kind}, truncated", False, min(part, 1.0) * artists_part)
-    return GameInputs(
-        Value.FACETS,
-        tuple(candidates[position] for position in playing),
-        delta,
-        entry,
-        recognised,
-        eligible_count,
-        certificate,
-        facet_z=tuple(tuple(row) for row in facet_z[:, playing].tolist()),
+    return _worth_playing(
+        replace(
+            nobody,
+            players=tuple(candidates[position] for position in playing),
+            certificate=certificate,
+            facet_z=tuple(tuple(row) for row in facet_z[:, playing].tolist()),
+        )
     )
 
 
@@ -174,14 +210,24 @@ def mix_inputs(
     recognised: float,
     eligible_count: int,
     artists_part: float,
+    affinity_map: AffinityMap | None = None,
 ) -> GameInputs:
     """Of the candidates those whom the best non-negative mix needs; look-alikes are explained away.
 
     candidates: best first, all above ``entry``; gram: float64 (n, n) of their centroids.
     """
+    nobody = GameInputs(
+        value,
+        (),
+        delta,
+        entry,
+        recognised,
+        eligible_count,
+        exact_certificate(_KIND[value]),
+        affinity_map=affinity_map,
+    )
     if not candidates or candidates[0].hit.z <= delta:
-        certificate = exact_certificate(_KIND[value])
-        return GameInputs(value, (), delta, entry, recognised, eligible_count, certificate)
+        return nobody
     columns = _columns(candidates)
     gains = np.array([candidates[column[0]].hit.z - entry for column in columns])
     first = [column[0] for column in columns]
@@ -192,15 +238,15 @@ def mix_inputs(
     rows = tuple(tuple(row) for row in gram[np.ix_(staying, staying)].tolist())
     told = blend_certificate(chosen, artists_part=artists_part)
     kind = told.kind.replace(_KIND[Value.BLEND], _KIND[value])
-    return GameInputs(
-        value,
-        tuple(candidates[position] for position in staying),
-        delta,
-        entry,
-        recognised,
-        eligible_count,
-        Certificate(kind, told.exact, told.bound),
-        gram=rows,
+    # what those dropped may add to worths that are mapped is not bounded by what they add to worths
+    bound = artists_part if affinity_map is not None and not told.exact else told.bound
+    return _worth_playing(
+        replace(
+            nobody,
+            players=tuple(candidates[position] for position in staying),
+            certificate=Certificate(kind, told.exact, bound),
+            gram=rows,
+        )
     )
 
 
@@ -231,6 +277,17 @@ def image_mix_inputs(
         mixed=tuple(mixed),
     )
     return game if players and _mix(game).part_of_paid > 0.0 else replace(game, players=())
+
+
+def _worth_playing(game: GameInputs) -> GameInputs:
+    """Nobody plays where a calibration makes nothing of what all explain."""
+    if game.affinity_map is None or not game.players:
+        return game
+    if worth_of_all(_game(game, _columns_of(game))) > 0.0:
+        return game
+    return replace(
+        game, players=(), gram=(), facet_z=(), certificate=exact_certificate(game.certificate.kind)
+    )
 
 
 _KIND = {Value.BLEND: "blend, 2^m coalitions", Value.RECONSTRUCTION: "reconstruction, closed form"}

@@ -21,11 +21,13 @@ import numpy as np
 from fairbrush.domain import Value
 from fairbrush.game.blend import worth_of_every_blend
 from fairbrush.game.shapley import shapley_of_nearest_many, shapley_of_worths
+from fairbrush.game.values import mapped
 from fairbrush.style.centroids import influence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fairbrush.game.values import WorthMap
     from fairbrush.style.centroids import ArtistStyle
 
 REPLICATES = 200
@@ -85,10 +87,11 @@ def bootstrap(
     answer: Mapping[str, float],
     rng: np.random.Generator,
     replicates: int = REPLICATES,
+    worth_map: WorthMap | None = None,
 ) -> Uncertainty:
     """Play the game of an image ``replicates`` times. query: float64 (dim,) or (n_facets, dim), unit rows in
     style space, the whole image first; answer: what artists get together, by creator: parts that sum to 1,
-    or nothing where nobody is credited.
+    or nothing where nobody is credited; worth_map: of the calibration that the answer was given under.
     """
     facets = np.atleast_2d(query)
     centroids = np.stack([one.style.centroids[one.nearest[0]] for one in contenders])
@@ -109,7 +112,7 @@ def bootstrap(
             gram[:, :, position] += aside
     h = np.array([one.h for one in contenders])
     grams = None if gram is None else _as_grams(gram)
-    phi = _phi_many(value, similarities, grams, h, delta=delta, entry=entry)
+    phi = _phi_many(value, similarities, grams, h, delta=delta, entry=entry, worth_map=worth_map)
     whole = phi.sum(axis=1, keepdims=True)
     credited = whole[:, 0] > 0.0
     parts = np.where(whole > 0.0, phi / np.where(whole > 0.0, whole, 1.0), 0.0)
@@ -140,6 +143,7 @@ def _phi_many(
     *,
     delta: float,
     entry: float,
+    worth_map: WorthMap | None,
 ) -> NDArray[np.float64]:
     """float64 (replicates, m), >= 0; a row of zeros where nobody is credited.
 
@@ -147,10 +151,11 @@ def _phi_many(
     """
     z = similarities - h
     if value is Value.NEAREST:
-        return shapley_of_nearest_many(np.maximum(z[:, 0] - delta, 0.0))
+        return shapley_of_nearest_many(mapped(np.maximum(z[:, 0] - delta, 0.0), worth_map))
     known = z[:, 0].max(axis=1) > delta
     if value is Value.FACETS:
-        of_facets = [shapley_of_nearest_many(np.maximum(z[:, p] - entry, 0.0)) for p in range(z.shape[1])]
+        gains_in = mapped(np.maximum(z - entry, 0.0), worth_map)
+        of_facets = [shapley_of_nearest_many(gains_in[:, p]) for p in range(z.shape[1])]
         return np.where(known[:, None], np.mean(of_facets, axis=0), 0.0)
     assert gram is not None, "a mix needs its Gram matrices"
     gains = z[:, 0] - entry
@@ -160,7 +165,7 @@ def _phi_many(
     gram = np.where(playing[:, :, None] & playing[:, None, :], gram, np.eye(len(h)))
     chosen = _supports(worth_of_every_blend(gains, gram))[:, None]
     if value is Value.BLEND:
-        worths = worth_of_every_blend(similarities[:, 0], gram)
+        worths = mapped(worth_of_every_blend(similarities[:, 0], gram), worth_map)
         within = np.arange(worths.shape[1]) & chosen
         phi = shapley_of_worths(np.take_along_axis(worths, within, axis=1), players=len(h))
     else:
