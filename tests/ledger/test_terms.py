@@ -91,7 +91,8 @@ def test_a_file_gives_exact_fractions_and_minor_units() -> None:
         ({"fine_tune_weights": {"mine": 2}}, "fine_tune_weights.mine must be a number from 0 to 1"),
         ({"index": 7}, "index must be text"),
         ({"index": " "}, "index must be text"),
-        ({"calibration": "abc"}, "calibration = 'abc': no calibration can be read yet"),
+        ({"calibration": "abc"}, "calibration = 'abc': A calibration is named by its id"),
+        ({"calibration": 7}, "calibration = 7: A calibration is named by its id"),
     ],
 )
 def test_terms_that_cannot_be_meant_are_refused(table: dict[str, object], message: str) -> None:

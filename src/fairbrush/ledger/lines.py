@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairbrush.ledger.earnings import Line, SharedRecord
 from fairbrush.ledger.period import Period
-from fairbrush.ledger.policies import AdoptedPolicy
+from fairbrush.ledger.policies import AdoptedPolicy, splits_by_model
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -109,7 +109,13 @@ def settled_lines(
 def choose_records(
     connection: DuckDBPyConnection, lines: Sequence[RevenueLine], policy: AdoptedPolicy
 ) -> list[LineImage]:
-    """Every image of these lines with the record that settles it under ``policy``, by line and image."""
+    """Every image of these lines with the record that settles it under ``policy``, by line and image.
+
+    It was made under the policy's calibration, or under none where that names none, and with the b that the
+    policy has for the line's model. Raises PolicyError.
+    """
+    model_ids = sorted({line.model_id or policy.split.model for line in lines})
+    splits = splits_by_model(connection, policy, model_ids)
     rows = connection.execute(
         """
         WITH line AS (
@@ -124,7 +130,9 @@ def choose_records(
         paying AS (
             SELECT image_sha256, model_id, arg_min(attribution_id, position) AS attribution_id
             FROM attribution JOIN chain_leaf ON kind = 'attribution' AND record_key = attribution_id
-            WHERE value_function = $3 AND policy_digest = $4 AND calibration_id IS NULL
+            JOIN (SELECT unnest($6::TEXT[]) AS model_id, unnest($7::TEXT[]) AS policy_digest) split
+                USING (model_id, policy_digest)
+            WHERE value_function = $3 AND calibration_id IS NOT DISTINCT FROM $4::TEXT
                 AND list_contains($5::TEXT[], index_manifest_digest)
                 AND image_sha256 IN (SELECT image_sha256 FROM image)
             GROUP BY ALL)
@@ -135,8 +143,10 @@ def choose_records(
             [line.revenue_id for line in lines],
             policy.split.model,
             policy.split.value,
-            policy.split.digest,
+            policy.terms.calibration,
             sorted(policy.index_versions.digests(connection)),
+            list(splits),
+            [split.digest for split in splits.values()],
         ],
     ).fetchall()
     return [LineImage(*row) for row in rows]

@@ -3,12 +3,13 @@
 Enters: the ``[policy]`` table of fairbrush.toml, and a day. Leaves: ``AdoptedPolicy``s. The one rule: what
 is in effect on a day is the adopted one with the latest ``effective_from`` not after it, the later version
 where two begin on one day; all of it, and the index version it pins, is in the digest that postings carry.
+Calibrations are adopted by their whole ids, of what the database holds.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,14 +20,18 @@ from typing import TYPE_CHECKING, Any
 from fairbrush.chain.canonical import canonical_digest, canonical_json, parse_canonical
 from fairbrush.chain.log import insert_chained
 from fairbrush.chain.tables import POLICIES
-from fairbrush.errors import FairbrushError, PolicyError
+from fairbrush.domain import Value
+from fairbrush.errors import CalibrationError, FairbrushError, PolicyError
 from fairbrush.ledger.currency import format_amount
 from fairbrush.ledger.policy import Policy, read_policy
 from fairbrush.ledger.terms import Rule, Terms, Unattributed, Withheld, read_terms
 from fairbrush.store import Store, as_utc, next_sequence
+from fairbrush.style.kept_calibrations import kept_calibration
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from fairbrush.style.calibration import Calibration
 
 POLICY_SCHEMA = "fairbrush.adopted_policy/1"
 NO_POLICY = "0" * 64  # stands for a policy's digest where none is in effect
@@ -107,12 +112,15 @@ def adopt(
     there is comes back.
 
     current: the index version to pin where the table names none. Raises PolicyError for what cannot be
-    read, a model that is not registered, or an index version the database does not know.
+    read, a model that is not registered, an index version or a calibration the database does not know, or a
+    calibration under which no look-up in that index could be made.
     """
     split, terms = read_policy(table), read_terms(table)
     with store.transaction() as connection:
         _check_models(connection, split, terms)
         pins = _pinned(connection, terms.index, current)
+        split, terms = _with_calibrations(connection, split, terms)
+        _check_calibrations(connection, split, terms, pins)
         adopted = _sealed(
             next_sequence(connection, "policy", column="version"),
             effective_from,
@@ -167,12 +175,28 @@ def compare(
     split, terms = read_policy(table), read_terms(table)
     if terms.index is not None or current is not None:
         terms = replace(terms, index=str(_pinned(connection, terms.index, current)))
+    split, terms = _with_calibrations(connection, split, terms)
     file = policy_table(split, terms)
     if acting_digest(connection, day) == NO_POLICY:
         return Comparison(file, None, ())
     in_effect = policy_on(connection, day)
     theirs = policy_table(in_effect.split, in_effect.terms)
     return Comparison(file, in_effect, tuple(name for name in theirs if theirs[name] != file[name]))
+
+
+def splits_by_model(
+    connection: DuckDBPyConnection, policy: AdoptedPolicy, model_ids: Collection[str]
+) -> dict[str, Policy]:
+    """The split of each model's images, b a number; without the models of which no b was measured.
+
+    Raises PolicyError where the calibration of b is not what was kept.
+    """
+    named = policy.split.calibrated_by
+    if named is None:
+        return dict.fromkeys(model_ids, policy.split)
+    calibration = _kept(connection, "b", named)
+    measured = [m for m in model_ids if m in calibration.models and calibration.models[m].b is not None]
+    return {model_id: policy.split.resolved(calibration, model_id) for model_id in measured}
 
 
 def policy_table(split: Policy, terms: Terms) -> dict[str, Any]:
@@ -205,6 +229,48 @@ def _check_models(connection: DuckDBPyConnection, split: Policy, terms: Terms) -
                 f"[policy] {name}: no model {model_id!r} is registered.",
                 next_step="Register it: fairbrush model add; fairbrush model list shows them all.",
             )
+
+
+def _kept(connection: DuckDBPyConnection, name: str, calibration: str) -> Calibration:
+    try:
+        return kept_calibration(connection, calibration)
+    except CalibrationError as error:
+        raise PolicyError(f"[policy] {name}: {error.message}", next_step=error.next_step) from error
+
+
+def _with_calibrations(connection: DuckDBPyConnection, split: Policy, terms: Terms) -> tuple[Policy, Terms]:
+    """The same, with calibrations by their whole ids. Raises PolicyError where there is none such."""
+    if split.calibrated_by is not None:
+        split = split.naming(_kept(connection, "b", split.calibrated_by).calibration_id)
+    if terms.calibration is not None:
+        kept = _kept(connection, "calibration", terms.calibration)
+        terms = replace(terms, calibration=kept.calibration_id)
+    return split, terms
+
+
+def _check_calibrations(connection: DuckDBPyConnection, split: Policy, terms: Terms, pins: Pins) -> None:
+    """That look-ups can be made under them, in the pinned index and for the policy's model."""
+    rows = connection.execute(
+        "SELECT DISTINCT encoder_id FROM index_version WHERE space_id = ? AND version = ?",
+        [pins.space_id, pins.version],
+    ).fetchall()
+    encoder_id = rows[0][0]
+    named = "b"
+    try:
+        if split.calibrated_by is not None:
+            calibration = kept_calibration(connection, split.calibrated_by)
+            calibration.require_encoder(encoder_id)
+            calibration.content_part(split.model)
+        named = "calibration"
+        if terms.calibration is not None:
+            calibration = kept_calibration(connection, terms.calibration)
+            calibration.require(encoder_id=encoder_id, space_id=pins.space_id, value=Value(split.value))
+            calibration.part_of(split.model)
+    except CalibrationError as error:
+        raise PolicyError(
+            f"[policy] {named}: {error.message}",
+            next_step="Adopt one that fits this index and model; fairbrush calibration list shows them all.",
+        ) from error
 
 
 def _pinned(connection: DuckDBPyConnection, index: str | None, current: Pins | None) -> Pins:

@@ -6,29 +6,34 @@ carries. The one rule: b and w are decimal text and exact fractions, never float
 The defaults are choices, not measurements: ``b = 0.5`` (half of an image's worth is its content, which the
 model alone delivers) and ``w = 1`` (all recognised style goes to its artists). w = 1 is an additive game of
 content and style; w = 1/2 the Owen value with a model that can veto; between them a mix of the two; below
-1/2 it is policy and no Shapley value.
+1/2 it is policy and no Shapley value. A b that was measured is named, ``b = "calibrated:ID"``, and is each
+model's own: the policy of one look-up is ``resolved``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fairbrush.chain.canonical import canonical_digest
 from fairbrush.domain import CHOOSABLE_VALUES
-from fairbrush.errors import PolicyError
+from fairbrush.errors import CalibrationError, PolicyError
 
+if TYPE_CHECKING:
+    from fairbrush.style.calibration import Calibration
+
+_CALIBRATED = "calibrated:"  # then which calibration b is taken from
 _DIGITS = 12  # a share has 12 decimals, so more in a policy could not be paid
 
 
 @dataclass(frozen=True)
 class Policy:
     """``b``: the content part; ``w``: the part of recognised style that artists get; both decimal text in
-    [0, 1]. ``model`` and ``value``: the generating model and the value function a look-up assumes where none
-    is named.
+    [0, 1]. b may be ``calibrated:ID`` until it is ``resolved``. ``model`` and ``value``: the generating model
+    and the value function a look-up assumes where none is named.
 
     >>> Policy().digest == Policy(b="0.50", w="1.0").digest
     True
@@ -40,7 +45,7 @@ class Policy:
     value: str = "blend"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "b", _plain_decimal("b", self.b))
+        object.__setattr__(self, "b", _plain_b(self.b))
         object.__setattr__(self, "w", _plain_decimal("w", self.w))
         if not isinstance(self.model, str) or not self.model.strip():
             raise PolicyError(
@@ -54,8 +59,22 @@ class Policy:
             )
 
     @property
+    def calibrated_by(self) -> str | None:
+        """The id of the calibration b is to be taken from, or its first digits; None where b is a number."""
+        return self.b.removeprefix(_CALIBRATED) if self.b.startswith(_CALIBRATED) else None
+
+    def naming(self, calibration_id: str) -> Policy:
+        """The same, with the id of the calibration of b written out."""
+        return replace(self, b=_CALIBRATED + calibration_id)
+
+    def resolved(self, calibration: Calibration, model_id: str) -> Policy:
+        """The same, with b as the calibration has it for a model. Raises CalibrationError."""
+        return replace(self, b=calibration.content_part(model_id))
+
+    @property
     def content(self) -> Fraction:
         """b."""
+        assert self.calibrated_by is None, "resolve b first"
         return Fraction(self.b)
 
     @property
@@ -66,6 +85,7 @@ class Policy:
     @property
     def digest(self) -> str:
         """Of b and w: the model and the value function meant stand in the attribution's id itself."""
+        assert self.calibrated_by is None, "resolve b first"
         return canonical_digest({"schema": "fairbrush.policy/1", "b": self.b, "w": self.w})
 
 
@@ -89,13 +109,28 @@ def read_policy(table: Mapping[str, Any]) -> Policy:
     return Policy(**{name: table[name] for name in own if name in table})
 
 
+def named_calibration(name: str, value: Any) -> str:
+    """The id of a calibration, or its first digits, as ``[policy]`` names it. Raises PolicyError."""
+    # a look-up whose policy names none does without
+    from fairbrush.style.calibration import calibration_name
+
+    try:
+        return calibration_name(value)
+    except CalibrationError as error:
+        raise PolicyError(
+            f"[policy] {name} = {value!r}: {error.message}", next_step=error.next_step
+        ) from error
+
+
+def _plain_b(value: Any) -> str:
+    """A number, or the calibration it is taken from. Raises PolicyError."""
+    if isinstance(value, str) and value.startswith(_CALIBRATED):
+        return _CALIBRATED + named_calibration("b", value.removeprefix(_CALIBRATED))
+    return _plain_decimal("b", value)
+
+
 def _plain_decimal(name: str, value: Any) -> str:
     """Decimal text without exponent or trailing zeros: one text for one number."""
-    if isinstance(value, str) and value.startswith("calibrated:"):
-        raise PolicyError(
-            f"[policy] {name} = {value!r}: no calibration can be read yet.",
-            next_step=f"Write a number from 0 to 1, as {name} = {_EXAMPLE[name]}.",
-        )
     try:
         # str of a float is the shortest decimal: what the user wrote in the file
         number = None if isinstance(value, bool) else Decimal(str(value))

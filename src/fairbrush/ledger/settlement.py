@@ -512,10 +512,12 @@ def _concerning(contests: Contests, images: Sequence[LineImage]) -> Contests:
 
 def _pinned(line: RevenueLine, policy: AdoptedPolicy) -> str:
     """A policy, and what of a look-up it asks for."""
-    split, pins = policy.split, policy.index_versions
+    split, pins, calibration = policy.split, policy.index_versions, policy.terms.calibration
+    b = split.b if split.calibrated_by is None else f"of calibration {split.calibrated_by[:12]}"
+    under = "" if calibration is None else f", calibration {calibration[:12]}"
     return (
         f"policy {policy.version} (index {pins.version}, model {line.model_id or split.model}, "
-        f"value {split.value}, b {split.b}, w {split.w})"
+        f"value {split.value}, b {b}, w {split.w}{under})"
     )
 
 

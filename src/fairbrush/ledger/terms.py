@@ -18,6 +18,7 @@ from typing import Any
 
 from fairbrush.errors import MoneyError, PolicyError
 from fairbrush.ledger.currency import parse_amount
+from fairbrush.ledger.policy import named_calibration
 
 _DECIMALS = 6
 
@@ -53,7 +54,8 @@ class Terms:
     it is not known whether the model was trained on them. ``fine_tune_weight``: of a fine-tuned model's
     part, what its own developer gets, the rest is the base's; ``fine_tune_weights``: by model.
     ``minimum_payout``: minor units by currency, 0 where none is named. ``index``: a version's label; None
-    pins the current one. ``calibration``: None, as long as there are none.
+    pins the current one. ``calibration``: under which look-ups pay, an id or its first digits; None: under
+    none.
 
     >>> Terms(platform_fee=Fraction(1, 10)).platform_fee
     Fraction(1, 10)
@@ -95,10 +97,7 @@ def read_terms(table: Mapping[str, Any]) -> Terms:
         elif name == "fine_tune_weights":
             read[name] = _fine_tune_weights(value)
         elif name == "calibration":
-            raise PolicyError(
-                f"[policy] calibration = {value!r}: no calibration can be read yet.",
-                next_step="Remove the line: shares are paid as they were measured.",
-            )
+            read[name] = named_calibration(name, value)
         else:
             read[name] = _label(name, value)
     return Terms(**read)
