@@ -34,6 +34,7 @@ from fairbrush.embedding.cache_file import check_before_mapping, structure_probl
 from fairbrush.embedding.encoder import BUNDLED, Device, Encoder, load_encoder, parse_spec
 from fairbrush.embedding.onnx_tower import REINSTALL, ExportFacts
 from fairbrush.errors import (
+    CalibrationError,
     ChainError,
     ConfigError,
     DatabaseBusyError,
@@ -56,6 +57,7 @@ from fairbrush.ledger.protected import verify_ledger
 from fairbrush.ledger.records import MOST_PENDING, pending_files
 from fairbrush.ledger.terms import read_terms
 from fairbrush.store import DATABASE_NAME, Store, load_migrations
+from fairbrush.style.calibration import read_calibration
 from fairbrush.workspace import INDEXES, RECORDS
 
 if TYPE_CHECKING:
@@ -235,9 +237,10 @@ def _policy_problems(settings: Settings) -> list[Check]:
     file = None if settings.workspace is None else settings.workspace / CONFIG_NAME
     source = "defaults" if file is None or not file.is_file() else str(file)
     try:
-        read_policy(settings.policy)
-        read_terms(settings.policy)
-    except ConfigError as error:
+        named = {read_policy(settings.policy).calibrated_by, read_terms(settings.policy).calibration}
+        for one in filter(None, named):
+            read_calibration(settings.workspace or Path(), one)
+    except (ConfigError, CalibrationError) as error:
         return [_problem("settings", error)]
     return [Check("settings", Status.OK, f"{source} can be read")] if file else []
 

@@ -1,13 +1,13 @@
 """Why an answer is what it is, and why somebody is not in it.
 
 Enters: an attribution; for a question about one artist, also the image's vector and the index. Leaves: the
-figures behind the shares, and the one reason that decided. The one rule: it computes nothing that the
+figures behind the shares, and the one reason that decided. The one rule: it computes from nothing that the
 answer did not use, so it cannot tell another story.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain, combinations
 from typing import TYPE_CHECKING
@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from fairbrush.attribution import Attribution, Eligibility, StyleIndex, nearest_centroid
 from fairbrush.domain import Artist, Evidence, Hit, Value
 from fairbrush.game.selection import nonnegative_weights
-from fairbrush.playing import GameInputs, coalition_worths, veto_part
+from fairbrush.playing import GameInputs, coalition_worths, play, veto_part
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from fairbrush.style.calibration import AffinityMap
 
 EXPLAINED_ARTISTS = 3
 EVIDENCE_WORKS = 3
@@ -34,9 +36,22 @@ class CoalitionWorth:
 
 
 @dataclass(frozen=True)
+class Applied:
+    """What a calibration changed. ``is_centred``: the query, at what the model draws for nobody;
+    ``unmapped``: what each player's share of the bill would be without the map, with the same players."""
+
+    calibration_id: str
+    affinity_map: AffinityMap
+    shift: float
+    is_centred: bool
+    unmapped: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why the shares are what they are. ``offsets``: h = similarity - z of each player, best first;
-    ``entry``: above which an artist may share in an image that somebody is above ``delta`` for."""
+    ``entry``: above which an artist may share in an image that somebody is above ``delta`` for;
+    ``calibration``: None where none was applied."""
 
     players: tuple[Hit, ...]
     offsets: tuple[float, ...]
@@ -45,6 +60,7 @@ class Explanation:
     runner_up: Hit | None
     coalitions: tuple[CoalitionWorth, ...]
     model_veto_share: float
+    calibration: Applied | None = None
 
 
 def explain(attribution: Attribution) -> Explanation:
@@ -67,6 +83,21 @@ def explain(attribution: Attribution) -> Explanation:
             for coalition, worth in zip(coalitions, worths, strict=True)
         ),
         model_veto_share=content + (1 - content) * veto_part(game),
+        calibration=_applied(attribution),
+    )
+
+
+def _applied(attribution: Attribution) -> Applied | None:
+    calibration = attribution.calibration
+    if calibration is None:
+        return None
+    unmapped = play(replace(attribution.game, affinity_map=None), attribution.policy)
+    return Applied(
+        calibration.calibration_id,
+        calibration.map,
+        calibration.shift,
+        calibration.part_of(str(attribution.identity["model_id"])).centre is not None,
+        unmapped.split.artists,
     )
 
 

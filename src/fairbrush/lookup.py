@@ -42,10 +42,12 @@ from fairbrush.errors import (
     VectorRefusedError,
 )
 from fairbrush.explaining import Why, why
+from fairbrush.index.calibrated import calibrated_index
 from fairbrush.index.search import StyleIndex, open_index
-from fairbrush.ledger.policy import read_policy
+from fairbrush.ledger.policy import named_calibration, read_policy
 from fairbrush.ledger.records import write_pending
 from fairbrush.mixing import InputImage, MixInput, joined
+from fairbrush.style.calibration import Calibration, read_calibration
 from fairbrush.workspace import INDEXES, RECORDS, require_workspace
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 # Images embedded together where their vectors are not cached; each batch is committed before it is answered.
 BATCH = 64
 REWRITE_ATTEMPTS = 5
+NO_CALIBRATION = "none"
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,15 @@ class Lookup:
         value: Value | None = None,
         intervals: bool = True,
         inputs: Sequence[MixInput] = (),
+        calibration: str | None = None,
     ) -> None:
         """``prompt``: of every image asked about; None: what its file says, unless not ``metadata``.
         ``value``: the policy's where None; ``facets`` embeds an image's crops too. ``inputs``: what every
-        image asked about was mixed from; then no prompt is read.
+        image asked about was mixed from; then no prompt is read. ``calibration``: its id or the first digits
+        of it; ``NO_CALIBRATION``: none; None: the policy's. The policy's b stays what it says.
 
-        Raises WorkspaceError, PolicyError, IndexUnusableError, EligibilityError, RegistryError.
+        Raises WorkspaceError, PolicyError, IndexUnusableError, EligibilityError, RegistryError, and
+        CalibrationError for a calibration that is not here or does not cover what is asked.
         """
         self.workspace = require_workspace(settings.workspace)
         self.policy = read_policy(settings.policy)
@@ -122,7 +128,11 @@ class Lookup:
         self._limits = image_limits(settings)
         self._stack = ExitStack()
         self._session: EmbeddingSession | None = None
-        self.index: StyleIndex = open_index(self.workspace / INDEXES)
+        self.calibration = self._calibration_of_shares(calibration)
+        self._calibration_of_b = self._read_calibration(self.policy.calibrated_by)
+        if self._calibration_of_b is not None:
+            self.policy = self.policy.resolved(self._calibration_of_b, self.model)
+        self.index: StyleIndex = self._open_index()
         self.eligibility = read_eligibility(self.workspace)
         self.eligibility.eligible(self.model)  # an unknown model is refused before any work
 
@@ -131,6 +141,26 @@ class Lookup:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _calibration_of_shares(self, asked: str | None) -> Calibration | None:
+        if asked is not None:
+            return self._read_calibration(None if asked == NO_CALIBRATION else asked)
+        named = self._settings.policy.get("calibration")
+        return self._read_calibration(None if named is None else named_calibration("calibration", named))
+
+    def _read_calibration(self, named: str | None) -> Calibration | None:
+        return None if named is None else read_calibration(self.workspace, named)
+
+    def _open_index(self) -> StyleIndex:
+        """The current version, as the calibrations have it searched."""
+        index = open_index(self.workspace / INDEXES)
+        if self._calibration_of_b is not None:
+            self._calibration_of_b.require_encoder(index.encoder_id)
+        if self.calibration is None:
+            return index
+        self.calibration.require(encoder_id=index.encoder_id, space_id=index.space_id, value=self.value)
+        centre = self.calibration.part_of(self.model).centre
+        return calibrated_index(index, shift=self.calibration.shift, centre=centre)
 
     def attribute(self, paths: Sequence[Path]) -> Iterator[Answer]:
         """One answer a path, in order; recorded, unless asked not to, before it is yielded.
@@ -150,7 +180,7 @@ class Lookup:
         """Answer from one index: where it was rewritten meanwhile (an erasure), from the new one."""
         for attempt in range(REWRITE_ATTEMPTS):
             if attempt or not self.index.is_current():
-                self.index = open_index(self.workspace / INDEXES)
+                self.index = self._open_index()
             embedded = self._vectors([*paths, *(one.path for one in self._inputs)])
             if not self.index.is_current():
                 continue
@@ -199,6 +229,7 @@ class Lookup:
                 value=self.value,
                 intervals=self._intervals,
                 inputs=inputs,
+                calibration=self.calibration,
             )
         except VectorRefusedError as refused:
             return Answer(path, None, "no direction", refused.message)

@@ -86,6 +86,15 @@ def attribute(
             metavar=f"<{'|'.join(CHOOSABLE_VALUES)}>",
         ),
     ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID|none",
+            help="Apply this calibration: its id, or the first 8 digits of it or more; none: no calibration.  "
+            "[default: the policy's]",
+            show_default=False,
+        ),
+    ] = None,
     no_intervals: Annotated[
         bool, typer.Option("--no-intervals", help="Leave out the intervals and the word for how sure it is.")
     ] = False,
@@ -123,6 +132,7 @@ def attribute(
         value=value,
         intervals=not no_intervals,
         inputs=mixed,
+        calibration=calibration,
     )
     with opened as lookup:
         detail = _Detail(lookup, explain=explain, why=[lookup.artist_named(name) for name in why or ()])

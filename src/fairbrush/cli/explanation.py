@@ -11,7 +11,7 @@ from fairbrush.domain import HintSource, Value
 if TYPE_CHECKING:
     from fairbrush.attribution import Attribution
     from fairbrush.domain import Evidence
-    from fairbrush.explaining import Why
+    from fairbrush.explaining import Applied, Why
 
 
 def explanation(attribution: Attribution) -> dict[str, Any]:
@@ -36,6 +36,17 @@ def explanation(attribution: Attribution) -> dict[str, Any]:
             {"artist_ids": list(one.artist_ids), "explained": one.explained} for one in found.coalitions
         ],
         "model_veto_share": found.model_veto_share,
+        "calibration": found.calibration
+        and {
+            "calibration_id": found.calibration.calibration_id,
+            "map": found.calibration.affinity_map.to_text(),
+            "shift": found.calibration.shift,
+            "is_centred": found.calibration.is_centred,
+            "without_map": [
+                {"artist_id": hit.artist_id, "share": share}
+                for hit, share in zip(found.players, found.calibration.unmapped, strict=True)
+            ],
+        },
         "hint": attribution.hint
         and {
             "source": str(attribution.hint.source),
@@ -91,6 +102,10 @@ def explained(attribution: Attribution, names: Mapping[str, str]) -> str:
         f"  {known[hit.artist_id]}: similarity {hit.similarity:.4f} - h {offset:.4f} = z {hit.z:.4f}"
         for hit, offset in zip(found.players, found.offsets, strict=True)
     ]
+    if found.calibration is not None:
+        lines += _calibrated_lines(
+            attribution, found.calibration, [hit.artist_id for hit in found.players], known
+        )
     if found.runner_up:
         name = known.get(found.runner_up.artist_id, found.runner_up.artist_id)
         margin = f", {found.players[0].z - found.runner_up.z:.4f} behind the first" if found.players else ""
@@ -111,6 +126,22 @@ def explained(attribution: Attribution, names: Mapping[str, str]) -> str:
         )
     lines += _hinted_lines(attribution)
     return "\n" + "".join(printable(line) + "\n" for line in lines)
+
+
+def _calibrated_lines(
+    attribution: Attribution, applied: Applied, players: Sequence[str], known: Mapping[str, str]
+) -> list[str]:
+    """Which calibration was applied, and what it changed."""
+    where = f"the thresholds moved by {applied.shift:+.4f}"
+    if applied.is_centred:
+        where += f", the query centred at what {attribution.identity['model_id']} draws for nobody"
+    lines = [f"  calibrated by {applied.calibration_id[:12]}: {applied.affinity_map}; {where}"]
+    shares = {one.artist.artist_id: one.share for one in attribution.artists}
+    for artist_id, share in zip(players, applied.unmapped, strict=True):
+        lines.append(
+            f"    {known[artist_id]}: share {share:.4f} without that map, {shares[artist_id]:.4f} with it"
+        )
+    return lines
 
 
 def why_lines(attribution: Attribution, reasons: Sequence[Why]) -> str:

@@ -75,6 +75,9 @@ class Power:
                 power, part = power * root, part - 1.0
         return power
 
+    def __str__(self) -> str:
+        return f"a worth v counts as v^{self.gamma:g}"
+
     def to_text(self) -> dict[str, Any]:
         return {"kind": "power", "gamma": decimal_text(self.gamma)}
 
@@ -111,6 +114,9 @@ class Isotonic:
         along = (np.minimum(worths, x[-1]) - x[after - 1]) / (x[after] - x[after - 1])
         mapped: NDArray[np.float64] = np.minimum(y[after - 1] + (y[after] - y[after - 1]) * along, y[after])
         return mapped
+
+    def __str__(self) -> str:
+        return f"a worth counts as a line through {len(self.knots)} knots has it"
 
     def to_text(self) -> dict[str, Any]:
         return {"kind": "isotonic", "knots": [[decimal_text(x), decimal_text(y)] for x, y in self.knots]}
