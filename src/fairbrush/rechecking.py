@@ -4,7 +4,8 @@ Enters: a workspace's store and an attribution_id. Leaves: a ``Recheck``. The on
 and nothing recorded; a difference is told, to the number.
 
 Two looks, apart: the shares from the inputs that the record itself carries, which needs nothing else and must
-agree to the last bit; and the record from the image's vector, where vector and index version still exist.
+agree to the last bit; and the record from the image's vector, where vector, index version and the calibration
+that it names still exist.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from fairbrush.domain import Hint, HintSource, Value
 from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.embedding.facets import FACETS, WHOLE
 from fairbrush.errors import CacheDamagedError, CacheError, FairbrushError, RecordError
+from fairbrush.index.calibrated import calibrated_index
 from fairbrush.index.search import SearchDevice, StyleIndex
 from fairbrush.index.versions import list_versions
 from fairbrush.ledger.policy import Policy
+from fairbrush.style.kept_calibrations import kept_calibration
 from fairbrush.workspace import INDEXES
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fairbrush.store import Store
+    from fairbrush.style.calibration import Calibration
 
 
 class Outcome(StrEnum):
@@ -75,6 +79,7 @@ class Rechecker:
         self._cache_folder = cache_folder
         self._folder = store.workspace / INDEXES
         self._indexes: dict[str, StyleIndex | None] = {}
+        self._calibrations: dict[str, Calibration] = {}
 
     def recheck(self, attribution_id: str) -> Recheck:
         """Raises RecordError where there is no such record."""
@@ -99,13 +104,17 @@ class Rechecker:
             index = self._index(identity["index_manifest_digest"])
             if index is None:
                 return Finding(Outcome.IMPOSSIBLE, "Its index version is gone, or an erasure rewrote it.")
+            calibration = self._calibration(identity["calibration_id"])
+            if calibration is not None:
+                centre = calibration.part_of(identity["model_id"]).centre
+                index = calibrated_index(index, shift=calibration.shift, centre=centre)
             vectors = _vectors_of(self._cache_folder, identity)
             if vectors is None:
                 return Finding(Outcome.IMPOSSIBLE, "The image's vector is no longer in the cache.")
             eligibility = read_eligibility(self._store.workspace)
             if eligibility.digest != identity["eligibility_digest"]:
                 return _players_again(body, vectors, index)
-            return _whole_again(body, vectors, index, eligibility)
+            return _whole_again(body, vectors, index, eligibility, calibration)
         except FairbrushError as error:
             return Finding(Outcome.IMPOSSIBLE, str(error))
 
@@ -120,6 +129,15 @@ class Rechecker:
                 None,
             )
         return self._indexes[manifest_digest]
+
+    def _calibration(self, calibration_id: str | None) -> Calibration | None:
+        """Raises CalibrationError where it is not in the database, or is another there."""
+        if calibration_id is None:
+            return None
+        if calibration_id not in self._calibrations:
+            kept = kept_calibration(self._store.connection, calibration_id)
+            self._calibrations[calibration_id] = kept
+        return self._calibrations[calibration_id]
 
 
 def play_again(body: Mapping[str, Any]) -> Finding:
@@ -140,7 +158,11 @@ def play_again(body: Mapping[str, Any]) -> Finding:
 
 
 def _whole_again(
-    body: Mapping[str, Any], vectors: NDArray[np.float32], index: StyleIndex, eligibility: Eligibility
+    body: Mapping[str, Any],
+    vectors: NDArray[np.float32],
+    index: StyleIndex,
+    eligibility: Eligibility,
+    calibration: Calibration | None,
 ) -> Finding:
     """The whole record, where the same artists may be credited as then."""
     identity, policy = body["identity"], body["policy"]
@@ -156,6 +178,7 @@ def _whole_again(
         hint=hint and Hint(HintSource(hint["source"]), tuple(hint["artist_ids"])),
         value=Value(identity["value_function"]["name"]),
         intervals=False,
+        calibration=calibration,
     )
     again = to_record(attribution, now=datetime.now(UTC)).body
     if canonical_json(again) == canonical_json(body):
