@@ -140,6 +140,14 @@ def validate(
             metavar=f"<{'|'.join(CHOOSABLE_VALUES)}>",
         ),
     ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID|none",
+            help="Of the fast answer, as for attribute.  [default: the policy's]",
+            show_default=False,
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images made at a time.")] = 4,
     device: Annotated[Device, typer.Option(help="Where images are made.")] = Device.AUTO,
     precision: Annotated[
@@ -214,6 +222,7 @@ def validate(
         budget=budget,
         batch=batch,
         value=value,
+        calibration=calibration,
         second_encoder=second_encoder,
         device=device,
         precision=None if precision is None else _one_of(Precision, precision, "--precision"),

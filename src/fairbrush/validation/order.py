@@ -48,6 +48,7 @@ class Order:
     ``weights``: a diffusers directory or safetensors checkpoint; ``base``: the checkpoint's base model;
     ``seeds``: how many; ``size``: width and height; ``budget``: coalitions, None: all. ``inputs``: what the
     image was mixed from; then it may be None: it is made. ``adapter``: of weights that read text alone.
+    ``value`` and ``calibration``: of the fast answer, as of a ``Lookup``.
     """
 
     image: Path | None
@@ -70,6 +71,7 @@ class Order:
     budget: int | None = None
     batch: int = 4
     value: Value | None = None
+    calibration: str | None = None
     second_encoder: str | None = None
     device: Device = Device.AUTO
     precision: Precision | None = None

@@ -168,6 +168,7 @@ def _opened(settings: Settings, order: Order) -> Lookup:
         value=order.value,
         intervals=False,
         inputs=order.inputs,
+        calibration=order.calibration,
     )
 
 
