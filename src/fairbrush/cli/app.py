@@ -13,6 +13,7 @@ from fairbrush.cli import (
     attribute,
     bench,
     cache,
+    calibration,
     creator,
     demo,
     dispute,
@@ -53,6 +54,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(index.app, name="index")
 app.command("attribute")(attribute.attribute)
 app.command("validate")(validate.validate)
+app.add_typer(calibration.app, name="calibration")
 app.add_typer(policy.app, name="policy")
 app.add_typer(revenue.app, name="revenue")
 app.command("settle")(settle.settle)
