@@ -44,6 +44,7 @@ def fill(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         write_pending(folder, [record(name) for name in names])
         drain(connection, folder)
     _policies(connection)
+    _calibration(connection)
     _revenue(connection)
     _settlement(connection)
     _payout(connection)
@@ -85,6 +86,12 @@ def _policies(connection) -> None:
             at(10 + version),
         )
         insert_chained(connection, tables.POLICIES, [row], now=at(10 + version))
+
+
+def _calibration(connection) -> None:
+    body = {"encoder_id": "mini", "map": {"gamma": "0.7", "kind": "power"}}
+    row = (canonical_digest(body), "blend", "mini", "space", canonical_json(body).decode(), at(15))
+    insert_chained(connection, tables.CALIBRATIONS, [row], now=at(15))
 
 
 def _revenue(connection) -> None:

@@ -56,6 +56,7 @@ def look_up(
     split: Policy | None = None,
     manifest: str = MANIFEST,
     hint: str | None = None,
+    calibration: str | None = None,
     recorded_at: datetime = NOW,
 ) -> Record:
     """A record of the image called ``image``; what nobody gets is unattributed. hint: makes another one of
@@ -68,7 +69,7 @@ def look_up(
         "index_manifest_digest": manifest,
         "eligibility_digest": digest("all"),
         "value_function": {"name": value, "parameters": {}},
-        "calibration_id": None,
+        "calibration_id": calibration,
         "model_id": model_id,
         "policy_digest": policy.digest,
         "hint": hint,

@@ -128,8 +128,8 @@ def test_what_policy_check_says_means_the_same_when_it_is_written_into_the_file(
     [
         ("platform_fee = 2", "platform_fee must be a number from 0 to 1"),
         ("fee = 0.1", "fee is not known"),
-        ('b = "calibrated:abc"', "no calibration can be read yet"),
-        ('calibration = "abc"', "no calibration can be read yet"),
+        ('b = "calibrated:abc"', "b = 'abc': A calibration is named by its id"),
+        ('calibration = "abc"', "calibration = 'abc': A calibration is named by its id"),
         ('unattributed = "me"', "One of fund, escrow, model, platform"),
         ('minimum_payout = { EUR = "0.001" }', "minimum_payout.EUR: 0.001 EUR has more decimals"),
     ],

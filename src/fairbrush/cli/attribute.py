@@ -90,8 +90,7 @@ def attribute(
         str | None,
         typer.Option(
             metavar="ID|none",
-            help="Apply this calibration: its id, or the first 8 digits of it or more; none: no calibration.  "
-            "[default: the policy's]",
+            help="Apply this calibration: its id, or 8 or more first digits; or none.  [default: the policy's]",
             show_default=False,
         ),
     ] = None,
