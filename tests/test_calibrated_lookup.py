@@ -133,6 +133,8 @@ def test_unknown_altered_and_badly_named_calibrations_cannot_run(workspace: Path
     for name, message in [("0" * 8, "There is no calibration 00000000"), ("best", "is named by its id")]:
         ran = command(workspace, "attribute", image, "--calibration", name)
         assert (ran.code, ran.stdout, message in ran.stderr) == (2, b"", True), ran.stderr
+    ran = command(workspace, "validate", image, "--calibration", "0" * 8)
+    assert (ran.code, "There is no calibration 00000000" in ran.stderr) == (2, True), ran.stderr
     inputs = command(
         workspace, "attribute", image, "--inputs", f"{image}:1", "--calibration", one.calibration_id
     )
