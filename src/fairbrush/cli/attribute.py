@@ -90,7 +90,7 @@ def attribute(
         str | None,
         typer.Option(
             metavar="ID|none",
-            help="Apply this calibration: its id, or 8 of its digits; or none.  [default: the policy's]",
+            help="Apply this calibration: its id or first 8 digits; or none.  [default: the policy's]",
             show_default=False,
         ),
     ] = None,
