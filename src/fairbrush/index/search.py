@@ -232,6 +232,13 @@ class StyleIndex:
         """The threshold of another level. Raises IndexDamagedError."""
         return self._scale.delta(alpha)
 
+    def passing_at(self, threshold: float) -> float:
+        """The part of the panel's works by strangers that some artist passes a threshold on.
+
+        Raises IndexDamagedError.
+        """
+        return self._scale.passing(threshold)
+
     @cached_property
     def _scale(self) -> PanelScale:
         return VersionFiles(self.folder, self.manifest.space_id).read_scale(self.manifest)

@@ -214,6 +214,16 @@ class PanelScale:
             return 0.0
         return float(np.quantile(self.max_z, min(1.0, (1 - alpha) * (1 + 1 / self.n_hands))))
 
+    def passing(self, threshold: float) -> float:
+        """The part of strangers' works for which some artist is above a threshold: what ``delta`` at that level
+        allowed for, but for the hands still to come.
+
+        >>> import numpy as np
+        >>> PanelScale(np.array([0.0, 1.0, 2.0, 3.0]), n_hands=4).passing(1.0)
+        0.5
+        """
+        return float((self.max_z > threshold).mean())
+
     def thresholds(self, alpha: float) -> tuple[float, float]:
         """``delta``, and the ``entry`` of whoever shares in an image that somebody is above delta for.
 

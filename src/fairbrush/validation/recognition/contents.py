@@ -80,7 +80,9 @@ def read_contents(file: Path) -> tuple[str, ...]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PromptError(f"{file} cannot be read: {error}.", next_step="Give a text file in UTF-8.") from error
+        raise PromptError(
+            f"{file} cannot be read: {error}.", next_step="Give a text file in UTF-8."
+        ) from error
     return _checked((line.strip() for line in text.splitlines()), file)
 
 

@@ -1,0 +1,1 @@
+"""Calibrations fitted: from stored regenerations to what a look-up applies."""
