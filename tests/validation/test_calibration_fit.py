@@ -95,7 +95,7 @@ def test_the_shift_and_the_power_that_data_were_made_with_are_found_again(shift:
     targets = [noisy(answers.shares(image, truth), rng) for image in range(IMAGES)]
     losses = losses_on_grid(answers, targets, changes)
     everything = np.ones(len(changes), bool)
-    found = changes[choose(losses.mean(axis=0), everything)]
+    found = changes[choose(losses, everything)]
     assert (found.shift, found.gamma) == (shift, gamma)
     crossed = leave_out(losses, apart(players(answers)), everything, least=5)
     assert crossed.predicted.all()
@@ -110,9 +110,18 @@ def test_where_nothing_is_to_be_gained_nothing_is_changed() -> None:
     targets = [answers.shares(image, changes[0]) for image in range(20)]
     losses = losses_on_grid(answers, targets, changes)
     assert changes[0] == Change(0.0, 1.0, False, 0.05)
-    assert choose(losses.mean(axis=0), np.ones(len(changes), bool)) == 0
+    assert choose(losses, np.ones(len(changes), bool)) == 0
     # nobody is ever credited, measured or not: all changes are equally good
-    assert choose(np.zeros(len(changes)), np.ones(len(changes), bool)) == 0
+    assert choose(np.zeros((9, len(changes))), np.ones(len(changes), bool)) == 0
+
+
+def test_what_a_single_image_gains_is_not_worth_a_change() -> None:
+    rng = np.random.default_rng(6)
+    losses = np.repeat(rng.uniform(size=(30, 1)), 4, axis=1)
+    losses[0, 2] -= 0.5
+    assert choose(losses, np.ones(4, bool)) == 0
+    losses[1:15, 3] -= 0.1
+    assert choose(losses, np.ones(4, bool)) == 3
 
 
 def test_false_credit_bounds_how_far_the_threshold_may_fall() -> None:
@@ -120,18 +129,19 @@ def test_false_credit_bounds_how_far_the_threshold_may_fall() -> None:
     allowed = admissible(changes, most_false_credit=0.12)
     assert {changes[n].shift for n in np.flatnonzero(allowed)} == {0.0, 0.05, -0.05}
     # the losses want -0.2
-    losses = np.array([abs(change.shift + 0.15) for change in changes])
+    losses = np.array([[abs(change.shift + 0.15) for change in changes]] * 3)
     assert changes[choose(losses, allowed)].shift == -0.05
     assert changes[choose(losses, admissible(changes, most_false_credit=0.0))].shift == 0.0
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=5), st.lists(st.floats(0.0, 1.0), min_size=5))
 def test_losses_are_those_that_a_validation_states(fast: list[float], measured: list[float]) -> None:
     sides = [np.array(side[: len(fast)]) for side in (fast, measured)]
     shares = [side / side.sum() if side.sum() > 0.01 else None for side in sides]
     named = [{} if s is None else {f"c{n}": float(x) for n, x in enumerate(s)} for s in shares]
     assert mis_paid(*named) == pytest.approx(compare(*shares).mis_paid, abs=1e-12)
-    assert mis_paid({"stranger": 1.0}, named[1]) == 1.0
+    assert mis_paid({"stranger": 1.0}, named[1]) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("value", [Value.NEAREST, Value.BLEND])
@@ -219,7 +229,7 @@ def test_b_is_undefined_where_contents_are_not_clearly_drawn() -> None:
 PLAYED = st.lists(st.sets(st.sampled_from("abcdefgh"), max_size=3), min_size=1, max_size=12)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(PLAYED, st.integers(0, 2**32 - 1), st.integers(1, 4))
 def test_no_image_of_a_fit_shares_an_artist_with_the_image_it_predicts(
     played: list[set[str]], seed: int, least: int
@@ -235,7 +245,7 @@ def test_no_image_of_a_fit_shares_an_artist_with_the_image_it_predicts(
             assert found.chosen[image] == -1
             continue
         # fitted anew on the others alone
-        refitted = choose(losses[others].mean(axis=0), allowed)
+        refitted = choose(losses[others], allowed)
         assert found.chosen[image] == refitted
         # whatever the images that share an artist say, the fit stays
         elsewhere = [at for at in range(len(played)) if at not in others]

@@ -14,6 +14,7 @@ from fairbrush.cli import (
     bench,
     cache,
     calibration,
+    calibrate,
     creator,
     demo,
     dispute,
@@ -55,6 +56,7 @@ app.add_typer(index.app, name="index")
 app.command("attribute")(attribute.attribute)
 app.command("validate")(validate.validate)
 app.add_typer(calibration.app, name="calibration")
+app.command("calibrate")(calibrate.calibrate)
 app.add_typer(policy.app, name="policy")
 app.add_typer(revenue.app, name="revenue")
 app.command("settle")(settle.settle)

@@ -230,7 +230,7 @@ def validate(
         allow_download=allow_download,
         metadata=not no_metadata,
     )
-    with _progress() as report:
+    with progress() as report:
         study = measure(settings, order, report=report)
     rows = [row for reading in study.readings for row in _rows(study, reading)]
     if format_ is Format.TABLE:
@@ -291,7 +291,7 @@ def _one_of(kind: Any, text: str, option: str) -> Any:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
+def progress() -> Iterator[Callable[[Progress], None]]:
     """Shows how far it is; says on Ctrl-C what is kept."""
     last: Progress | None = None
     try:

@@ -215,8 +215,8 @@ class PanelScale:
         return float(np.quantile(self.max_z, min(1.0, (1 - alpha) * (1 + 1 / self.n_hands))))
 
     def passing(self, threshold: float) -> float:
-        """The part of strangers' works for which some artist is above a threshold: what ``delta`` at that level
-        allowed for, but for the hands still to come.
+        """The part of strangers' works for which some artist is above a threshold: about the alpha whose
+        ``delta`` it is.
 
         >>> import numpy as np
         >>> PanelScale(np.array([0.0, 1.0, 2.0, 3.0]), n_hands=4).passing(1.0)

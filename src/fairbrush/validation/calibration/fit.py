@@ -1,8 +1,8 @@
 """The fit: which change of the fast answer comes nearest to regeneration.
 
 Enters: losses of every image under every change of a grid; pairs of fast and measured worths. Leaves: the
-change of least mean loss, and an isotonic map. The one rule: of equally good changes the smallest is taken,
-and none that lets more strangers' works through than was allowed.
+change to make, and an isotonic map. The one rule: of changes that are as good within their error the smallest
+is taken, and none that lets more strangers' works through than was allowed.
 """
 
 from __future__ import annotations
@@ -67,20 +67,23 @@ def admissible(grid: Sequence[Change], *, most_false_credit: float) -> NDArray[n
     return np.array([change.shift >= 0.0 or change.level <= most_false_credit for change in grid])
 
 
-def choose(mean_losses: NDArray[np.float64], allowed: NDArray[np.bool_]) -> int:
-    """The first, so the smallest, of the changes with the least loss. mean_losses: float64 (n_changes,).
+def choose(losses: NDArray[np.float64], allowed: NDArray[np.bool_]) -> int:
+    """The smallest change that is not worse than the best by more than one standard error of the difference.
 
-    >>> choose(np.array([0.5, 0.4, 0.4, 0.1]), np.array([True, True, True, False]))
+    What a fit of few images gains beyond that is mostly their noise (the rule of one standard error: Breiman,
+    Friedman, Olshen & Stone 1984, Classification and Regression Trees, 3.4.3). losses: float64 (n_images,
+    n_changes), the smallest change first.
+
+    >>> losses = np.array([[0.5, 0.4, 0.4, 0.1], [0.5, 0.3, 0.4, 0.1]])
+    >>> choose(losses, np.array([True, True, True, False]))
     1
+    >>> choose(np.array([[0.5, 0.5], [0.5, 0.4], [0.5, 0.5]]), np.array([True, True]))  # one image's doing
+    0
     """
-    return int(best_of(mean_losses[None], allowed)[0])
-
-
-def best_of(mean_losses: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """``choose`` of each row of float64 (n_fits, n_changes): intp (n_fits,)."""
-    shut = np.where(allowed, mean_losses, np.inf)
-    first: NDArray[np.intp] = (shut <= shut.min(axis=1, keepdims=True) + _SAME).argmax(axis=1)
-    return first
+    means = np.where(allowed, losses.mean(axis=0), np.inf)
+    excess = losses - losses[:, [int(means.argmin())]]
+    error = excess.std(axis=0, ddof=1) / len(losses) ** 0.5 if len(losses) > 1 else 0.0
+    return int((allowed & (excess.mean(axis=0) <= error + _SAME)).argmax())
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,19 +3,19 @@
 Enters: losses of each image under each change, and who played in it. Leaves: for each image the change that
 was fitted on the others. The one rule: no image of a fit shares a player with the image it predicts.
 
-Each image is left out with all that share a creator with it; since a fit minimises a sum over images, all of
-these fits are sums of the same table, exact, and none is fitted again.
+Each image is left out with all that share a creator with it. A fit sees of an image its row of one table of
+losses, so all of these fits are exact, and no game is played again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairbrush.validation.calibration.fit import best_of
+from fairbrush.validation.calibration.fit import choose
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,9 +67,11 @@ def leave_out(
     [1, 0, 0]
     """
     trained_on = apart_from.sum(axis=1)
-    sums = apart_from.astype(np.float64) @ losses
-    means = sums / np.maximum(trained_on, 1)[:, None]
-    return LeftOutFits(np.where(trained_on >= least, best_of(means, allowed), -1), trained_on)
+    chosen = [
+        choose(losses[others], allowed) if count >= least else -1
+        for others, count in zip(apart_from, trained_on.tolist(), strict=True)
+    ]
+    return LeftOutFits(np.array(chosen, np.intp), trained_on)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def clustered_mean(
     return Interval(mean, float(low), float(high))
 
 
-def clusters_of(measured: Sequence[dict[str, float]], ids: Sequence[str]) -> list[str]:
+def clusters_of(measured: Sequence[Mapping[str, float]], ids: Sequence[str]) -> list[str]:
     """Whose an image mainly is by what was measured: the creator of the largest share, ties by id; an image
     of nobody's stands alone. ids: of the images."""
     return [
