@@ -42,9 +42,9 @@ class Change:
     level: float
 
     @property
-    def size(self) -> tuple[bool, float, float]:
-        """Smaller is less of a change."""
-        return (self.centred, abs(self.shift), abs(math.log(self.gamma)))
+    def size(self) -> tuple[float, bool, float]:
+        """Smaller is less of a change: first the shift, which is paid for in false credit."""
+        return (abs(self.shift), self.centred, abs(math.log(self.gamma)))
 
 
 @dataclass(frozen=True, eq=False)
