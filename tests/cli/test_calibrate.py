@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ from validation.tiny import digest_of
 from workspaces import Gallery, answer, command, rows
 
 from fairbrush.config import load_settings
+from fairbrush.corpus.eligibility import read_eligibility
 from fairbrush.domain import Artist
+from fairbrush.index.search import open_index
 from fairbrush.lookup import Lookup
 from fairbrush.store import Store
 from fairbrush.validation.budget import measured_split, plan_permutations
-from fairbrush.validation.calibration import fit
+from fairbrush.validation.calibration import calibrate, fit
+from fairbrush.validation.calibration.evidence import LeftOut, Row, read_rows, studies
 from fairbrush.validation.generators import Sampling
 from fairbrush.validation.kept import keep
 from fairbrush.validation.measured import Measurement, compare, content_part
@@ -340,3 +343,54 @@ def test_what_cannot_be_fitted_is_refused_with_a_next_step(
 def test_a_model_without_validations_is_named(space: Path) -> None:
     assert command(space, "model", "add", "other").code == 0
     assert "No image of other was validated here." in refusal(space, "--model", "other")
+
+
+def test_an_isotonic_map_is_held_against_the_power_where_pairs_suffice(
+    agreed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert answer(agreed, "calibrate", "--dry-run")["cross_validation"]["isotonic_less_power"] is None
+    monkeypatch.setattr(calibrate, "LEAST_PAIRS", 5)
+    document = answer(agreed, "calibrate", "--dry-run")
+    crossed = document["cross_validation"]
+    assert crossed["isotonic_pairs"] >= 5
+    assert crossed["isotonic_less_power"]["mean"] == pytest.approx(0.0, abs=0.05)
+    assert document["map"]["kind"] == "power", "as good is not better"
+
+
+@dataclass(frozen=True)
+class Other:
+    """An index as a fit asks after it."""
+
+    encoder_id: str
+    space_id: str
+    artist_ids: tuple[str, ...]
+
+
+def test_images_of_other_encoders_spaces_and_registries_are_told_apart(agreed: Path) -> None:
+    with Store.open(agreed, readonly=True) as store:
+        found = read_rows(store.connection)
+    eligibility, index = read_eligibility(agreed), open_index(agreed / "indexes")
+    this = Other(index.encoder_id, index.space_id, index.artist_ids)
+
+    def left_out(index: Other, rows: list[Row] = found, registry: Any = eligibility) -> dict[LeftOut, int]:
+        used, left = studies(rows, index=index, eligibility=registry)
+        assert len(used) + sum(left.values()) == len(rows)
+        return dict(left)
+
+    assert left_out(this) == {}
+    assert left_out(replace(this, encoder_id="another")) == {LeftOut.OTHER_ENCODER: 20}
+    assert left_out(replace(this, space_id="another")) == {LeftOut.OTHER_SPACE: 20}
+    assert left_out(replace(this, artist_ids=())) == {LeftOut.NOT_INDEXED: 20}
+    one = {artist_id: replace(artist, creator_id="c") for artist_id, artist in eligibility.artists.items()}
+    assert left_out(this, registry=replace(eligibility, artists=one)) == {LeftOut.REGROUPED: 20}
+
+    def changed(**identity: Any) -> list[Row]:
+        return [replace(r, body={**r.body, "identity": {**r.body["identity"], **identity}}) for r in found]
+
+    assert left_out(this, changed(inputs=[["ab" * 32], []])) == {LeftOut.MIX: 20}
+    single = [
+        replace(r, body={**r.body, **{s: [row[:1] for row in r.body[s]] for s in ("style", "content")}})
+        for r in found
+    ]
+    assert left_out(this, single) == {LeftOut.NO_ERROR: 20}
+    assert left_out(this, [replace(r, is_independent=True) for r in found]) == {LeftOut.DAMAGED: 20}
