@@ -13,8 +13,8 @@ from fairbrush.cli import (
     attribute,
     bench,
     cache,
-    calibration,
     calibrate,
+    calibration,
     creator,
     demo,
     dispute,
@@ -55,8 +55,8 @@ app.add_typer(model.app, name="model")
 app.add_typer(index.app, name="index")
 app.command("attribute")(attribute.attribute)
 app.command("validate")(validate.validate)
-app.add_typer(calibration.app, name="calibration")
 app.command("calibrate")(calibrate.calibrate)
+app.add_typer(calibration.app, name="calibration")
 app.add_typer(policy.app, name="policy")
 app.add_typer(revenue.app, name="revenue")
 app.command("settle")(settle.settle)
