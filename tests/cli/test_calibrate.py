@@ -1,5 +1,6 @@
 """``fairbrush calibrate`` as a user types it, on studies whose similarities are made up and kept for real."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -16,12 +17,13 @@ from workspaces import Gallery, answer, command, rows
 
 from fairbrush.config import load_settings
 from fairbrush.corpus.eligibility import read_eligibility
-from fairbrush.domain import Artist
+from fairbrush.domain import Artist, Value
 from fairbrush.index.search import open_index
 from fairbrush.lookup import Lookup
 from fairbrush.store import Store
 from fairbrush.validation.budget import measured_split, plan_permutations
 from fairbrush.validation.calibration import calibrate, fit
+from fairbrush.validation.calibration.answers import Asked, Change, FastAnswers
 from fairbrush.validation.calibration.evidence import LeftOut, Row, read_rows, studies
 from fairbrush.validation.generators import Sampling
 from fairbrush.validation.kept import keep
@@ -394,3 +396,29 @@ def test_images_of_other_encoders_spaces_and_registries_are_told_apart(agreed: P
     ]
     assert left_out(this, single) == {LeftOut.NO_ERROR: 20}
     assert left_out(this, [replace(r, is_independent=True) for r in found]) == {LeftOut.DAMAGED: 20}
+
+
+def test_an_answer_that_was_tried_is_the_one_a_look_up_gives_under_the_calibration(
+    denied: Path, gallery: Gallery, tmp_path: Path
+) -> None:
+    workspace = Path(shutil.copytree(denied, tmp_path / "space"))
+    found = answer(workspace, "calibrate")
+    images = [work for mine in gallery.works.values() for work in mine[:2]]
+    settings = load_settings(workspace=workspace, environ={})
+    index, eligibility = open_index(workspace / "indexes"), read_eligibility(workspace)
+    digests = [hashlib.sha256(work.read_bytes()).hexdigest() for work in images]
+    vectors = calibrate._cached(settings, index, Value.BLEND, digests)
+    asked = [Asked(sha256, "sd-1.5", vectors[sha256]) for sha256 in digests]
+    tried = FastAnswers(index, eligibility, Value.BLEND, asked)
+    change = Change(found["shift"], float(found["map"]["gamma"]), False, 0.0)
+    words = ["--calibration", found["calibration_id"], "--no-record", "--no-intervals", "--nl"]
+    ran = command(workspace, "attribute", *images, *words)
+    assert ran.code == 0, ran.stderr
+    credited = 0
+    for at, line in enumerate(ran.text.splitlines()):
+        artists = json.loads(line)["artists"]
+        whole = sum(one["share"] for one in artists)
+        by_name = {eligibility.artists[one["artist_id"]].creator_id: one["share"] / whole for one in artists}
+        assert tried.shares(at, change) == pytest.approx(by_name, abs=1e-9)
+        credited += bool(artists)
+    assert 0 < credited < len(images)

@@ -16,7 +16,7 @@ from fairbrush.domain import Value
 from fairbrush.index.calibrated import calibrated_index
 from fairbrush.ledger.policy import Policy
 from fairbrush.playing import play
-from fairbrush.style.calibration import AffinityMap, Power
+from fairbrush.style.calibration import AffinityMap, Calibration, ModelPart, Power
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,7 @@ class FastAnswers:
     images: Sequence[Asked]
     centres: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     _games: dict[tuple[int, float, bool], GameInputs] = field(default_factory=dict)
-    _indexes: dict[tuple[str | None, float], StyleIndex] = field(default_factory=dict)
+    _tried: dict[tuple[str, float, bool], tuple[Calibration, StyleIndex]] = field(default_factory=dict)
 
     def game(self, image: int, *, shift: float, centred: bool) -> GameInputs:
         """Raises AttributionError, VectorRefusedError."""
@@ -92,22 +92,37 @@ class FastAnswers:
         return shares_of(game, by or Power(change.gamma))
 
     def _play(self, asked: Asked, shift: float, centred: bool) -> GameInputs:
-        of_model = asked.model_id if centred else None
-        place = (of_model, shift)
-        if place not in self._indexes:
-            centre = self.centres[of_model] if of_model is not None else None
-            self._indexes[place] = calibrated_index(self.index, shift=shift, centre=centre)
+        calibration, index = self._under(asked.model_id, shift, centred)
         return attribute_vector(
             ImageFacts(asked.image_sha256, None),
             asked.vectors,
-            index=self._indexes[place],
+            index=index,
             eligibility=self.eligibility,
             encoder=EncoderFacts(self.index.encoder_id, self.index.variants[0]),
             policy=Policy(model=asked.model_id),
             model_id=asked.model_id,
             value=self.value,
             intervals=False,
+            calibration=calibration,
         ).game
+
+    def _under(self, model_id: str, shift: float, centred: bool) -> tuple[Calibration, StyleIndex]:
+        """A calibration of thresholds and centre alone, and the index as it is searched then."""
+        key = (model_id, shift, centred)
+        if key not in self._tried:
+            centre = self.centres[model_id] if centred else None
+            self._tried[key] = (
+                Calibration(
+                    encoder_id=self.index.encoder_id,
+                    space_id=self.index.space_id,
+                    value=self.value,
+                    map=Power(1.0),
+                    shift=shift,
+                    models={model_id: ModelPart(None, None, 0, centre)},
+                ),
+                calibrated_index(self.index, shift=shift, centre=centre),
+            )
+        return self._tried[key]
 
 
 def shares_of(game: GameInputs, by: AffinityMap) -> Shares:
