@@ -16,6 +16,7 @@ from fairbrush.validation.recognition.lifts import (
     fidelity_of,
     lifts_of,
     rank_p_value,
+    typical_movement,
 )
 
 DIM, CONTENTS = 24, 12
@@ -61,6 +62,12 @@ def sign_flips(moved):
     """What a test over contents says: one-sided, all sign flips of the mean."""
     signs = 1 - 2 * (np.arange(1 << len(moved))[:, None] >> np.arange(len(moved)) & 1)
     return ((signs @ moved) >= moved.sum() - 1e-12).mean()
+
+
+def fidelity(before, after, works, rng, **options):
+    """Of the first style, beside all others."""
+    typical = typical_movement(before[:, 1:], after[:, 1:])
+    return fidelity_of(before[:, 0], after[:, 0], typical, works, rng=rng, **options)
 
 
 def test_lifts_are_means_over_contents_by_an_oracle_of_loops():
@@ -181,7 +188,7 @@ def test_fidelity_is_how_far_of_the_way_to_the_own_works_a_name_leads():
     before = 0.1 + 0.05 * rng.normal(size=(8, 5))
     before[:, 0] += 0.1 - before[:, 0].mean()
     after = before + np.array([0.35, 0.05, 0.05, 0.2, -0.3])  # the median other style gains 0.05 of any name
-    found = fidelity_of(before, after, [0.6, 0.9, 0.7], own=0, nulls=[1, 2, 3, 4], rng=rng)
+    found = fidelity(before, after, [0.6, 0.9, 0.7], rng)
     assert found.baseline == pytest.approx(0.1)
     assert found.own == 0.7
     assert found.raw == pytest.approx(0.3 / 0.6)
@@ -192,7 +199,7 @@ def test_fidelity_is_how_far_of_the_way_to_the_own_works_a_name_leads():
 def test_fidelity_is_undefined_where_own_works_are_no_nearer_than_images_of_nobody():
     rng = np.random.default_rng(8)
     before = 0.5 + 0.05 * rng.normal(size=(8, 3))
-    found = fidelity_of(before, before + 0.1, [0.1, 0.2], own=0, nulls=[1, 2], rng=rng)
+    found = fidelity(before, before + 0.1, [0.1, 0.2], rng)
     assert (found.raw, found.value, found.low, found.high) == (None, None, None, None)
     assert found.own == pytest.approx(0.15)
 
@@ -200,7 +207,7 @@ def test_fidelity_is_undefined_where_own_works_are_no_nearer_than_images_of_nobo
 def test_a_name_that_leads_away_has_a_fidelity_of_0_and_a_negative_raw_one():
     rng = np.random.default_rng(9)
     before = 0.1 + 0.05 * rng.normal(size=(8, 3))
-    found = fidelity_of(before, before + np.array([-0.3, 0.1, 0.1]), [0.8, 0.9], own=0, nulls=[1, 2], rng=rng)
+    found = fidelity(before, before + np.array([-0.3, 0.1, 0.1]), [0.8, 0.9], rng)
     assert found.raw < 0.0
     assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
 
@@ -217,7 +224,7 @@ def test_the_interval_of_fidelity_holds_the_truth_about_as_often_as_stated(conte
             before + effect + 0.06 * (0.5 * rng.normal(size=(contents, 1)) + rng.normal(size=(contents, 41)))
         )
         own = 0.7 + 0.1 * rng.normal(size=works)
-        found = fidelity_of(before, after, own, own=0, nulls=range(1, 41), rng=rng, replicates=300)
+        found = fidelity(before, after, own, rng, replicates=300)
         covered += found.low <= truth <= found.high
     assert 0.915 <= covered / 300 <= 0.985
 
@@ -232,8 +239,8 @@ def test_what_cannot_be_measured_is_refused():
         lifts_of(good, np.where(good == 3.0, np.nan, good))
     with pytest.raises(ValidationError, match="draws one image"):
         lifts_of(np.ones((4, 2)), good)
-    with pytest.raises(ValidationError, match="other styles"):
-        fidelity_of(good, good, [0.5], own=0, nulls=[], rng=np.random.default_rng(0))
+    with pytest.raises(ValidationError, match="own works"):
+        fidelity_of(good[:, 0], good[:, 0], good[:, 0], [], rng=np.random.default_rng(0))
 
 
 def test_without_scipy_it_is_said_what_to_install(monkeypatch):

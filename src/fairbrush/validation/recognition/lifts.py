@@ -112,63 +112,70 @@ class Fidelity:
         return None if self.raw is None else min(max(self.raw, 0.0), 1.0)
 
 
+def typical_movement(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
+    """How much nearer naming brings each content's image to the median other style: float64 (n_contents,).
+
+    before, after: float (n_contents, n_nulls), of the other styles.
+
+    >>> typical_movement([[0.0, 0.0, 0.5]], [[0.25, 0.0, 1.5]]).tolist()
+    [0.25]
+    """
+    moved = np.asarray(after, np.float64) - np.asarray(before, np.float64)
+    typical: NDArray[np.float64] = np.median(moved, axis=1)
+    return typical
+
+
 def fidelity_of(
     before: ArrayLike,
     after: ArrayLike,
+    typical: ArrayLike,
     works: ArrayLike,
     *,
-    own: int,
-    nulls: ArrayLike,
     rng: np.random.Generator,
     replicates: int = REPLICATES,
 ) -> Fidelity:
-    """``(lift - median lift of the nulls) / (q - baseline)``; see ``Fidelity``.
+    """``(mean after - mean before - mean typical) / (q - mean before)``; see ``Fidelity``.
 
-    before, after: as for ``lifts_of``; own: the artist's column; nulls: the columns of other styles; works:
-    float (n_works,), each work's cosine to the artist without it. The interval is a percentile bootstrap (Efron
-    & Tibshirani 1993, chapter 13): contents and works are drawn anew, apart from each other. The deviations of
-    means over contents are stretched by ``sqrt(n / (n - 1))``, since a bootstrap of few takes them too small. A
-    replicate that has no way to go counts as 0 for the lower end and as 1 for the upper one. It covers other
-    contents and works, not another protocol or encoder. Raises ValidationError.
+    before, after: float (n_contents,), cosines to the artist; typical: as ``typical_movement``; works: float
+    (n_works,), each work's cosine to the artist without it. The interval is a percentile bootstrap (Efron &
+    Tibshirani 1993, chapter 13): contents and works are drawn anew, apart from each other. The deviations of
+    means over contents are stretched by ``sqrt(n / (n - 1))``, since a bootstrap of few takes them too small.
+    A replicate that has no way to go counts as 0 for the lower end and as 1 for the upper one. It covers
+    other contents and works, not another protocol or encoder. Raises ValidationError.
 
-    >>> before = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.1, 0.4, 0.3], [0.3, 0.4, 0.1]])
-    >>> after = before + [0.3, 0.1, 0.0]
-    >>> rng = np.random.default_rng(0)
-    >>> found = fidelity_of(before, after, [0.7, 0.7, 0.7, 0.7, 0.7], own=0, nulls=[1, 2], rng=rng)
+    >>> before = np.array([0.1, 0.3, 0.1, 0.3])
+    >>> found = fidelity_of(before, before + 0.3, [0.05] * 4, [0.7] * 5, rng=np.random.default_rng(0))
     >>> round(found.raw, 12), found.low < 0.5 < found.high
     (0.5, True)
     """
-    columns = np.concatenate([[own], np.asarray(nulls, np.intp)])
-    first = np.asarray(before, np.float64)
-    lifts = lifts_of(first, after).raw[columns]
+    first, second, usual = (np.asarray(numbers, np.float64) for numbers in (before, after, typical))
     mine = np.asarray(works, np.float64)
-    if len(columns) < 2 or not mine.size or not np.isfinite(mine).all():
-        raise ValidationError("Fidelity needs other styles and the artist's own works.")
-    baseline, q = float(first[:, own].mean()), float(np.median(mine))
+    if first.ndim != 1 or not first.shape == second.shape == usual.shape or not len(first) or not mine.size:
+        raise ValidationError(
+            f"Fidelity needs a number a content and the artist's own works; got {first.shape},"
+            f" {second.shape}, {usual.shape} and {mine.shape}."
+        )
+    baseline, q = float(first.mean()), float(np.median(mine))
     if q <= baseline:
         return Fidelity(None, None, None, baseline, q)
-    raw = float((lifts[0] - np.median(lifts[1:])) / (q - baseline))
-    low, high = _interval(
-        first[:, own], (np.asarray(after, np.float64) - first)[:, columns], mine, rng, replicates
-    )
-    return Fidelity(raw, low, high, baseline, q)
+    gained = second - first - usual
+    low, high = _interval(first, gained, mine, rng, replicates)
+    return Fidelity(float(gained.mean()) / (q - baseline), low, high, baseline, q)
 
 
 def _interval(
-    baseline: NDArray[np.float64],
-    moved: NDArray[np.float64],
+    before: NDArray[np.float64],
+    gained: NDArray[np.float64],
     works: NDArray[np.float64],
     rng: np.random.Generator,
     replicates: int,
 ) -> tuple[float, float]:
-    """baseline: (n_contents,); moved: (n_contents, 1 + n_nulls), the artist's own first; works: (n_works,)."""
-    n = len(moved)
+    n = len(gained)
     weights = rng.multinomial(n, np.full(n, 1 / n), size=replicates) / n
-    weights = 1 / n + (weights - 1 / n) * np.sqrt(n / (n - 1))
-    lifts = weights @ moved
-    up = lifts[:, 0] - np.median(lifts[:, 1:], axis=1)
+    weights = 1 / n + (weights - 1 / n) * np.sqrt(n / max(1, n - 1))
+    up = weights @ gained
     q = np.median(works[rng.integers(len(works), size=(replicates, len(works)))], axis=1)
-    way = q - weights @ baseline
+    way = q - weights @ before
     is_known = way > 0.0
     found = np.clip(np.divide(up, way, out=np.zeros_like(up), where=is_known), 0.0, 1.0)
     low = np.percentile(np.where(is_known, found, 0.0), INTERVAL[0])
