@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fairbrush.cli.attribute import refuse_mix
+from fairbrush.cli.drawing import drawing_progress, one_of, parse_size
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -34,12 +31,10 @@ from fairbrush.embedding.encoder import Device
 from fairbrush.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fairbrush.validation.regenerate import Progress
     from fairbrush.validation.study import Reading
     from fairbrush.validation.validate import Study
 
 COLUMNS = ("creator", "fast", "regenerated", "error", "phi", "phi_error", "measured_by")
-EVERY_S = 30.0  # between lines of progress where there is no terminal
 
 
 def validate(
@@ -218,19 +213,20 @@ def validate(
         steps=steps,
         guidance=guidance,
         sampler=sampler,
-        size=_size(size),
+        size=parse_size(size),
         budget=budget,
         batch=batch,
         value=value,
         calibration=calibration,
         second_encoder=second_encoder,
         device=device,
-        precision=None if precision is None else _one_of(Precision, precision, "--precision"),
+        precision=None if precision is None else one_of(Precision, precision, "--precision"),
         safety_checker=not no_safety_checker,
         allow_download=allow_download,
         metadata=not no_metadata,
     )
     with progress() as report:
+    with drawing_progress() as report:
         study = measure(settings, order, report=report)
     rows = [row for reading in study.readings for row in _rows(study, reading)]
     if format_ is Format.TABLE:
