@@ -15,7 +15,7 @@ doi:10.2202/1544-6115.1585). A test over contents (flipping signs) would find ev
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -150,7 +150,13 @@ def fidelity_of(
     """
     first, second, usual = (np.asarray(numbers, np.float64) for numbers in (before, after, typical))
     mine = np.asarray(works, np.float64)
-    if first.ndim != 1 or not first.shape == second.shape == usual.shape or not len(first) or not mine.size:
+    if (
+        first.ndim != 1
+        or not first.shape == second.shape == usual.shape
+        or not len(first)
+        or mine.ndim != 1
+        or not mine.size
+    ):
         raise ValidationError(
             f"Fidelity needs a number a content and the artist's own works; got {first.shape},"
             f" {second.shape}, {usual.shape} and {mine.shape}."
@@ -193,19 +199,24 @@ def adjusted_p_values(p_values: ArrayLike) -> NDArray[np.float64]:
     >>> adjusted_p_values([0.01, 0.04, 0.03, 0.5]).round(6).tolist()
     [0.04, 0.053333, 0.053333, 0.5]
     """
+    control = false_discovery_control()
+    found = np.asarray(p_values, np.float64)
+    if not found.size:
+        return found
+    adjusted: NDArray[np.float64] = control(found, method="bh")
+    return adjusted
+
+
+def false_discovery_control() -> Any:
+    """scipy's. Called early too, so that it is missed before hours of drawing. Raises GeneratorError."""
     try:
-        from scipy.stats import false_discovery_control
+        from scipy.stats import false_discovery_control as control
     except ImportError as error:
         raise GeneratorError(
             f"Statistics over many artists need scipy ({error}).",
             next_step='pip install "fairbrush[validate]"',
         ) from error
-
-    found = np.asarray(p_values, np.float64)
-    if not found.size:
-        return found
-    adjusted: NDArray[np.float64] = false_discovery_control(found, method="bh")
-    return adjusted
+    return control
 
 
 def fewest_told(nulls: int, tested: int, level: float) -> int:
