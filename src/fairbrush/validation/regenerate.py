@@ -125,6 +125,17 @@ def regenerate(
         )
 
 
+def missing_requests(
+    requests: Sequence[Request], sampling: Sampling, generator: LazyGenerator, *, folder: Path
+) -> list[Request]:
+    """Those that ``regenerate`` would have to make, each different image once, in their order.
+
+    Raises RegenerationError where a kept image cannot be read.
+    """
+    run = _Run(requests, sampling, generator, folder=folder, batch=1, report=lambda _: None)
+    return list(run.missing.values())
+
+
 class _Run:
     """What one call keeps: which keys are missing, were made, or failed."""
 

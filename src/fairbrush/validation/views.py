@@ -55,14 +55,24 @@ class View:
         vectors = self._vectors([image, *files])
         raw = np.stack([vectors[path] for path in [image, *files]]).astype(np.float64)
         raw /= np.linalg.norm(raw, axis=1, keepdims=True)
+        styled = self._styled(raw.astype(np.float32))
+        shape = (len(made), len(made[0]))
+        return Similarities((raw[1:] @ raw[0]).reshape(shape), (styled[1:] @ styled[0]).reshape(shape))
+
+    def styled(self, paths: Sequence[Path]) -> NDArray[np.float64]:
+        """float64 (n, dim), unit rows in style space. Raises RegenerationError."""
+        import numpy as np
+
+        vectors = self._vectors(paths)
+        return self._styled(np.stack([vectors[path] for path in paths]))
+
+    def _styled(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         try:
-            styled = style_rows(self.space, raw.astype(np.float32))
+            return style_rows(self.space, vectors)
         except VectorRefusedError as refused:
             raise RegenerationError(
                 f"A regenerated image has no style: {refused.message}", next_step="Use other seeds."
             ) from refused
-        shape = (len(made), len(made[0]))
-        return Similarities((raw[1:] @ raw[0]).reshape(shape), (styled[1:] @ styled[0]).reshape(shape))
 
     def _vectors(self, paths: Sequence[Path]) -> dict[Path, NDArray[np.float32]]:
         """Raw float32 (dim,) by path."""
