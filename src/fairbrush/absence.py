@@ -103,6 +103,7 @@ _NO_ID = (
     "work",
     "membership",
     "fidelity",
+    "recognition",
     "artist_distinctiveness",
     "redaction_pending",
     "payee_account",

@@ -36,7 +36,7 @@ SCHEMA = "fairbrush.export/1"
 DOCUMENT_NAME = "export.json"
 README_NAME = "README.txt"
 # Lists of the document that come as CSV too.
-_LISTS = ("works", "consents", "attributions", "validations", "earnings", "postings", "chain")
+_LISTS = ("works", "consents", "attributions", "validations", "recognitions", "earnings", "postings", "chain")
 
 _README = """\
 Everything that is held here about one artist, as of {at} UTC.
@@ -47,6 +47,7 @@ consents.csv       what you allowed, and when
 attributions.csv   the look-ups that credit you, or whose prompt named you: the image, your share, how like
                    your works it is. share_e12 is in millionths of a millionth of the image's worth.
 validations.csv    measurements by regeneration that you had a part in
+recognitions.csv   how exactly generating models reproduce your style by your name, as measured
 earnings.csv       what settlements earned you, line by line. amount_minor is in the currency's smallest unit
 postings.csv       the book's entries on your accounts; positive: owed to you
 chain.csv          where these records stand in the chain that shows if any of them is altered
@@ -140,6 +141,10 @@ def artist_document(store: Store, name_or_id: str, *, now: datetime | None = Non
         "fidelity": about.rows(
             "SELECT model_id, fidelity_e6, is_reproducible, source, recorded_at FROM fidelity"
             " WHERE artist_id = $artist ORDER BY model_id"
+        ),
+        "recognitions": about.rows(
+            "SELECT recognition_id, model_id, contents, images, fidelity, low, high, raw, p_value, nulls,"
+            " recorded_at FROM recognition WHERE artist_id = $artist ORDER BY recorded_at, recognition_id"
         ),
         "attributions": about.attributions(),
         "validations": about.rows(

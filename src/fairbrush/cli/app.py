@@ -25,6 +25,7 @@ from fairbrush.cli import (
     model,
     payout,
     policy,
+    recognize,
     recompute,
     revenue,
     settle,
@@ -57,6 +58,7 @@ app.command("attribute")(attribute.attribute)
 app.command("validate")(validate.validate)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(calibration.app, name="calibration")
+app.command("recognize")(recognize.recognize)
 app.add_typer(policy.app, name="policy")
 app.add_typer(revenue.app, name="revenue")
 app.command("settle")(settle.settle)

@@ -97,7 +97,8 @@ def assess(
         if unmeasured:
             raise SettlementError(
                 f"The policy asks how well styles are reproduced; nobody measured {_some(unmeasured)}.",
-                next_step="Say it: fairbrush model fidelity, or adopt a policy that ignores it.",
+                next_step="Measure it: fairbrush recognize; say it: fairbrush model fidelity; or adopt a"
+                " policy that ignores it.",
             )
     earlier = before or {}
     return {key: _owed(facts, earlier.get(key)) or _standing(facts, *key, terms=terms) for key in wanted}
