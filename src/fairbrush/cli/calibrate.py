@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fairbrush.cli.drawing import drawing_progress
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -23,7 +24,6 @@ from fairbrush.cli.output import (
     write_answer,
 )
 from fairbrush.cli.registry import workspace_settings
-from fairbrush.cli.validate import progress
 from fairbrush.domain import Value
 from fairbrush.embedding.encoder import Device
 from fairbrush.errors import ConfigError
@@ -115,7 +115,7 @@ def calibrate(
         draw=draw_unnamed,
         drawing=Order(None, weights=weights, batch=batch, device=device),
     )
-    with progress() as report:
+    with drawing_progress() as report:
         fitted = fit_calibration(settings, order, report=report)
     if not dry_run:
         keep_fit(settings, fitted)  # first: an id that is told can be used
