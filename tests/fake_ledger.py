@@ -48,6 +48,7 @@ def fill(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     _revenue(connection)
     _settlement(connection)
     _payout(connection)
+    _audit(connection)
     _events(connection)
 
 
@@ -194,3 +195,23 @@ def _events(connection) -> None:
         for n, event in enumerate(("opened", "resolved"), start=1)
     ]
     insert_chained(connection, tables.DISPUTE_EVENTS, disputes, now=at(52))
+
+
+def _audit(connection) -> None:
+    unit = (digest("moon"), record("moon").attribution_id)
+    plan = {"draws": 2, "seed": 1}
+    plan_id = canonical_digest(plan)
+    append = Append(connection)
+    row = (plan_id, 1, DAY, DAY, "EUR", 2, canonical_json(plan).decode(), at(45))
+    append.insert(tables.AUDIT_PLANS, [row])
+    append.insert(tables.AUDIT_DRAWS, [(plan_id, position, *unit, "0.5") for position in (1, 2)])
+    _transaction(connection, append, 45)
+    for sequence, outcome in enumerate(("failed", "measured"), start=1):
+        body = {"outcome": outcome, "plan_id": plan_id}
+        told = (digest("protocol"), canonical_json(body).decode(), canonical_digest(body), at(45 + sequence))
+        insert_chained(
+            connection,
+            tables.AUDIT_RESULTS,
+            [(sequence, plan_id, *unit, outcome, *told)],
+            now=at(45 + sequence),
+        )

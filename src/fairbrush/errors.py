@@ -203,6 +203,10 @@ class RegenerationError(ValidationError):
     """An image cannot be made, or cannot be kept."""
 
 
+class AuditError(ValidationError):
+    """An audit cannot be planned, run or reported."""
+
+
 class ImagesRefusedError(RegenerationError):
     """Some images of a batch are none. ``made``: one a request, None where ``reasons`` says why not."""
 

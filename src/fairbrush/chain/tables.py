@@ -187,6 +187,34 @@ CALIBRATIONS = ChainedTable(
     hashed=("calibration_id", "value_function", "encoder_id", "space_id", "recorded_at"),
 )
 
+AUDIT_PLANS = ChainedTable(
+    kind="audit_plan",
+    table="audit_plan",
+    key=("plan_id",),
+    hashed=("plan_id", "number", "period_from", "period_to", "currency", "draws", "recorded_at"),
+)
+AUDIT_DRAWS = ChainedTable(
+    kind="audit_draw",
+    table="audit_draw",
+    key=("plan_id", "position"),
+    hashed=("plan_id", "position", "image_sha256", "attribution_id", "probability"),
+)
+AUDIT_RESULTS = ChainedTable(
+    kind="audit_result",
+    table="audit_result",
+    key=("sequence",),
+    hashed=(
+        "sequence",
+        "plan_id",
+        "image_sha256",
+        "attribution_id",
+        "outcome",
+        "protocol_digest",
+        "body_digest",
+        "recorded_at",
+    ),
+)
+
 CHAINED_TABLES = (
     ATTRIBUTIONS,
     CONSENT_EVENTS,
@@ -206,6 +234,9 @@ CHAINED_TABLES = (
     CLAIMS,
     DISPUTE_EVENTS,
     CALIBRATIONS,
+    AUDIT_PLANS,
+    AUDIT_DRAWS,
+    AUDIT_RESULTS,
 )
 
 # Of the tables that keep a body, in the column ``body``: the column that is the SHA-256 of its text.
@@ -215,4 +246,6 @@ BODY_DIGESTS = {
     SETTLEMENTS.kind: "settlement_id",
     DISPUTE_EVENTS.kind: "body_digest",
     CALIBRATIONS.kind: "calibration_id",
+    AUDIT_PLANS.kind: "plan_id",
+    AUDIT_RESULTS.kind: "body_digest",
 }

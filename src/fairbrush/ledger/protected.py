@@ -29,6 +29,8 @@ from fairbrush.chain.log import ChainedTable
 from fairbrush.chain.rows import stream
 from fairbrush.chain.tables import (
     ATTRIBUTIONS,
+    AUDIT_PLANS,
+    AUDIT_RESULTS,
     BODY_DIGESTS,
     CALIBRATIONS,
     CLAIMS,
@@ -112,7 +114,7 @@ def verify_ledger(
 
 
 def _check_bodies(connection: DuckDBPyConnection, altered: Altered, notes: list[str]) -> None:
-    for table in (POLICIES, SETTLEMENTS, DISPUTE_EVENTS, CALIBRATIONS):
+    for table in (POLICIES, SETTLEMENTS, DISPUTE_EVENTS, CALIBRATIONS, AUDIT_PLANS, AUDIT_RESULTS):
         (key,) = table.key
         rows = stream(
             connection, f"SELECT {key}, body::VARCHAR, {BODY_DIGESTS[table.kind]} FROM {table.table}"
