@@ -97,6 +97,7 @@ def to_record(attribution: Attribution, *, now: datetime) -> Record:
         "reason": attribution.reason,
         "runner_up": None if attribution.runner_up is None else hit_text(attribution.runner_up),
         "confidence": attribution.confidence and str(attribution.confidence),
+        "steadiness": None if attribution.steadiness is None else decimal_text(attribution.steadiness),
         "intervals": {
             share.artist.artist_id: [decimal_text(bound) for bound in share.interval]
             for share in attribution.artists
