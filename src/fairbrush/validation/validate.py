@@ -123,16 +123,23 @@ class Study:
 
 
 def validate(
-    settings: Settings, order: Order, *, report: Callable[[Progress], None] = lambda _: None
+    settings: Settings,
+    order: Order,
+    *,
+    generator: LazyGenerator | None = None,
+    report: Callable[[Progress], None] = lambda _: None,
 ) -> Study:
-    """Measure one image. Raises what a look-up, loading a generator and regenerating raise, PromptError, and
-    ValidationError where nobody can play."""
+    """Measure one image. generator: the order's, for a caller that measures several.
+
+    Raises what a look-up, loading a generator and regenerating raise, PromptError, and ValidationError where
+    nobody can play.
+    """
     if order.image is None and not order.inputs:
         raise ValidationError("There is no image, and nothing to make one from.", next_step="Name an image.")
     notes: list[str] = []
     with ExitStack() as stack:
         lookup = stack.enter_context(_opened(settings, order))
-        asked = _ask(settings, lookup, order, notes)
+        asked = _ask(settings, lookup, order, notes, generator)
         # before hours of drawing: an encoder that cannot be used is refused
         session = lookup.embedder()
         views = [View(session, lookup.index.space, is_independent=False)]
@@ -172,13 +179,15 @@ def _opened(settings: Settings, order: Order) -> Lookup:
     )
 
 
-def _ask(settings: Settings, lookup: Lookup, order: Order, notes: list[str]) -> _Asked:
+def _ask(
+    settings: Settings, lookup: Lookup, order: Order, notes: list[str], generator: LazyGenerator | None
+) -> _Asked:
     mixed = lookup.mixed() if order.inputs else ()
     attribution = _answered(lookup, order.image) if order.image is not None else None
     said = metadata_of(order, notes)
     content = _content(order, said, lookup, notes)
     players = _players(lookup, order, attribution, content, mixed, notes)
-    generator = generator_of(settings, lookup.model, order)
+    generator = generator or generator_of(settings, lookup.model, order)
     question = Question(
         image=order.image or Path(),
         players=players,
