@@ -11,6 +11,7 @@ from fairbrush import __version__
 from fairbrush.cli import (
     artist,
     attribute,
+    audit,
     bench,
     cache,
     calibrate,
@@ -59,6 +60,7 @@ app.command("validate")(validate.validate)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(calibration.app, name="calibration")
 app.command("recognize")(recognize.recognize)
+app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 app.add_typer(revenue.app, name="revenue")
 app.command("settle")(settle.settle)
