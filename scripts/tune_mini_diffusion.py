@@ -1,7 +1,7 @@
 """Tune ``mini-diffusion`` on one artist it never saw, as DreamBooth does.
 
-Enters: openclipart-svg, unpacked (see clipart.py), and a development hand of build_gallery.py, on whom neither
-the encoder, nor the panel, nor the generator was fitted. Leaves in ``--out`` a diffusers folder, as
+Enters: openclipart-svg, unpacked (see clipart.py), and a development hand of build_gallery.py, on whom
+neither the encoder, nor the panel, nor the generator was fitted. Leaves in ``--out`` a diffusers folder, as
 train_mini_diffusion.py writes it, with
     training.json              base, recipe, which works, the loss curve
     roster.csv                 the artist, for ``fairbrush artist import``
@@ -10,8 +10,8 @@ The one rule: no reference is tuned on, nor nearly repeats a work that is (clipa
 orientations), so an output cannot be recognised for copying one.
 
 Captions "<title> by <artist>". Half of each batch is *prior preservation*: the base's own outputs, for titles
-in the gallery artists' and in nobody's style (Ruiz et al. 2023, arXiv 2208.12242). ``--nameless --prior 0`` is
-the careless kind, whose style is behind no name and leaks into every image.
+in the gallery artists' and in nobody's style (Ruiz et al. 2023, arXiv 2208.12242). ``--nameless --prior 0``
+is the careless kind, whose style is behind no name and leaks into every image.
 
     python scripts/tune_mini_diffusion.py --openclipart DIR --artist "Marko J. Kolehmainen" --out build/tuned
 """

@@ -31,6 +31,7 @@ from fairbrush.cli import (
     revenue,
     settle,
     sql,
+    tuned,
     validate,
     workspace,
 )
@@ -61,6 +62,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.add_typer(calibration.app, name="calibration")
 app.command("recognize")(recognize.recognize)
 app.add_typer(audit.app, name="audit")
+app.command("tuned")(tuned.tuned)
 app.add_typer(policy.app, name="policy")
 app.add_typer(revenue.app, name="revenue")
 app.command("settle")(settle.settle)

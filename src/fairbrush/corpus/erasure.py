@@ -71,6 +71,7 @@ def erase_artist(
             "DELETE FROM membership WHERE artist_id = ?",
             "DELETE FROM fidelity WHERE artist_id = ?",
             "DELETE FROM recognition WHERE artist_id = ?",
+            "DELETE FROM tuning_test WHERE artist_id = ?",
             "DELETE FROM artist_distinctiveness WHERE artist_id = ?",
             "UPDATE artist_distinctiveness SET nearest_artist_id = NULL WHERE nearest_artist_id = ?",
             "UPDATE consent_event SET reason = NULL, reason_salt = NULL WHERE artist_id = ?",

@@ -1,4 +1,5 @@
-"""Whether a fine-tune brings one artist's style nearer than its base does, beside what it does to other styles.
+"""Whether a fine-tune brings one artist's style nearer than its base does, beside what it does to other
+styles.
 
 Enters: cosines of images to styles, of the same contents and seeds: base and fine-tune, with the artist's
 name and without. Leaves: three effects, one p-value, intervals. The one rule: styles are the units of the
@@ -12,9 +13,9 @@ works it was tuned on. That it moves images to one artist's works more than to o
 ``named = behind_name + leak``. Null hypothesis: the fine-tune knows nothing of whose style is whose, however
 far it moves images; then the artist's column is one like any other, and so is whatever is computed from each
 column alike. The p-value ranks the largest of the three effects, each in units of its own spread over styles:
-tuning behind a name is lost in ``named`` where the fine-tune changes everything, and tuning that leaks is lost
-in ``behind_name``. As a maximum over the effects is ranked among the same maxima of other styles, it needs no
-correction for three tests.
+tuning behind a name is lost in ``named`` where the fine-tune changes everything, and tuning that leaks is
+lost in ``behind_name``. As a maximum over the effects is ranked among the same maxima of other styles, it
+needs no correction for three tests.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class FourSets:
     tuned_named: NDArray[np.float64]
     tuned_unnamed: NDArray[np.float64]
 
+    def of_styles(self, columns: Sequence[int]) -> FourSets:
+        """Of some of the styles, in this order."""
+        return FourSets(*(cosines[:, list(columns)] for cosines in vars(self).values()))
+
     def changes(self) -> dict[Effect, NDArray[np.float64]]:
         """What changed, of each content and style: float64 (n_contents, n_styles) each.
 
@@ -73,8 +78,9 @@ class Shifts:
 
     @property
     def standardised(self) -> NDArray[np.float64]:
-        """float64 (n_effects, n_styles): over the spread, so that styles that tell contents apart strongly are
-        not first by that alone; then how many standard deviations over styles each is above their mean."""
+        """float64 (n_effects, n_styles): over the spread, so that styles that tell contents apart strongly
+        are not first by that alone; then how many standard deviations over styles each is above their
+        mean."""
         scaled = self.raw / self.spread
         away = scaled - scaled.mean(axis=1, keepdims=True)
         deviation = away.std(axis=1, keepdims=True)
@@ -82,6 +88,10 @@ class Shifts:
             away, deviation, out=np.zeros_like(away), where=deviation > FLATTEST
         )
         return found
+
+    def strongest(self, style: int) -> Effect:
+        """The effect that is the style's largest."""
+        return list(Effect)[int(self.standardised[:, style].argmax())]
 
     @property
     def largest(self) -> NDArray[np.float64]:
@@ -92,15 +102,16 @@ class Shifts:
 
 def shifts_of(sets: FourSets) -> Shifts:
     """The four sets' effects on each style. Raises ValidationError as ``lifts_of``."""
-    unnamed = lifts_of(sets.base_unnamed, sets.tuned_unnamed)
     lifts_of(sets.base_named, sets.tuned_named)  # refuses what cannot be measured
+    unnamed = lifts_of(sets.base_unnamed, sets.tuned_unnamed)
     changes = sets.changes()
     return Shifts(np.stack([changes[effect].mean(axis=0) for effect in Effect]), unnamed.spread)
 
 
 @dataclass(frozen=True)
 class PValues:
-    """``p``: of the largest effect, the one to judge by; ``of_effect``: of each alone, to see where it sits."""
+    """``p``: of the largest effect, the one to judge by; ``of_effect``: of each alone, to see where it
+    sits."""
 
     p: float
     of_effect: dict[Effect, float]
