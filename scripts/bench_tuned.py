@@ -139,7 +139,9 @@ def report(tunes: Sequence[FineTune], documents: dict[Path, tuple[Any, Any]]) ->
     return "\n\n".join(parts)
 
 
-def write_sheet(tune: FineTune, base: Path, titles: Sequence[str], workspace: Path, out: Path) -> None:
+def write_sheet(
+    tune: FineTune, base: Path, titles: Sequence[str], seeds: int, workspace: Path, out: Path
+) -> None:
     """Base and fine-tune, with the name and without, each column from the same noise; below, the
     references."""
     titles = titles[:SHEET_COLUMNS]
@@ -149,7 +151,7 @@ def write_sheet(tune: FineTune, base: Path, titles: Sequence[str], workspace: Pa
         generator = describe_generator(folder, device=Device.CPU)
         for named in (False, True):
             prompts = [f"{title} by {tune.artist}" if named else title for title in titles]
-            wanted = [Request(prompt, 0) for prompt in prompts]
+            wanted = [Request(prompt, place * seeds) for place, prompt in enumerate(prompts)]
             made = regenerate(wanted, sampling, generator, folder=workspace / "regenerations", batch=BATCH)
             rows.append((f"{who}, {'named' if named else 'no name'}", [one.path for one in made]))
     rows.append(("the artist's works", sorted(tune.references.iterdir())[:SHEET_COLUMNS]))
@@ -181,13 +183,9 @@ def main() -> None:
     titles = panel_titles(args.titles)
     contents = args.out / f"contents-{hashlib.sha256(str(titles).encode()).hexdigest()[:8]}.txt"
     contents.write_text("\n".join(titles) + "\n", encoding="utf-8")
-    documents = {
-        tune.folder: (
-            ask(args.out, tune, [tune.artist], contents, args.seeds),
-            ask(args.out, tune, ["--all"], contents, args.seeds),
-        )
-        for tune in tunes
-    }
+    alone = {t.folder: ask(args.out, t, [t.artist], contents, args.seeds) for t in tunes}
+    everybody = {t.folder: ask(args.out, t, ["--all"], contents, args.seeds) for t in tunes}
+    documents = {folder: (alone[folder], everybody[folder]) for folder in alone}
     first = documents[tunes[0].folder][1]
     print(
         f"{args.titles} titles, {args.seeds} seed(s), {STEPS} steps, guidance {GUIDANCE:g}; "
@@ -195,7 +193,7 @@ def main() -> None:
     )
     print(report(tunes, documents))
     if args.sheet:
-        write_sheet(tunes[0], args.base, titles, args.out, args.sheet)
+        write_sheet(tunes[0], args.base, titles, args.seeds, args.out, args.sheet)
 
 
 if __name__ == "__main__":

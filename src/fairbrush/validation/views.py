@@ -49,26 +49,30 @@ class View:
 
     def similarities(self, image: Path, made: Sequence[Sequence[Path]]) -> Similarities:
         """made: a row of files a coalition, one a seed. Raises RegenerationError, VectorRefusedError."""
-        import numpy as np
-
-        files = [path for row in made for path in row]
-        vectors = self._vectors([image, *files])
-        raw = np.stack([vectors[path] for path in [image, *files]]).astype(np.float64)
-        raw /= np.linalg.norm(raw, axis=1, keepdims=True)
-        styled = self._styled(raw.astype(np.float32))
+        raw, styled = self._seen([image, *(path for row in made for path in row)])
         shape = (len(made), len(made[0]))
         return Similarities((raw[1:] @ raw[0]).reshape(shape), (styled[1:] @ styled[0]).reshape(shape))
 
-    def styled(self, paths: Sequence[Path]) -> NDArray[np.float64]:
-        """float64 (n, dim), unit rows in style space. Raises RegenerationError."""
+    def centred_on(self, files: Sequence[Path]) -> View:
+        """The same eyes on a domain of its own, such as generated images: centred at the mean of these, and
+        not of the panel's works, from which all of them differ alike. Raises RegenerationError,
+        VectorRefusedError."""
+        centre = self._seen(files)[0].mean(axis=0)
+        return replace(self, space=replace(self.space, centre=centre))
+
+    def styled(self, files: Sequence[Path]) -> NDArray[np.float64]:
+        """Unit rows in style space: float64 (n_files, dim). Raises RegenerationError, VectorRefusedError."""
+        return self._seen(files)[1]
+
+    def _seen(self, files: Sequence[Path]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(unit rows in raw encoder space, unit rows in style space), float64 (n_files, dim) each."""
         import numpy as np
 
-        vectors = self._vectors(paths)
-        return self._styled(np.stack([vectors[path] for path in paths]))
-
-    def _styled(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        vectors = self._vectors(files)
+        raw = np.stack([vectors[path] for path in files]).astype(np.float64)
+        raw /= np.linalg.norm(raw, axis=1, keepdims=True)
         try:
-            return style_rows(self.space, vectors)
+            return raw, style_rows(self.space, raw.astype(np.float32))
         except VectorRefusedError as refused:
             raise RegenerationError(
                 f"A regenerated image has no style: {refused.message}", next_step="Use other seeds."

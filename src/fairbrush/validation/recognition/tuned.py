@@ -289,6 +289,10 @@ def _judge(
     drawn: Drawn,
     base_id: str | None,
 ) -> Examination:
+    # images differ from the panel's works in what all of them have in common: that is no artist's style
+    if drawn.subjects:
+        view = view.centred_on(drawn.base[0])
+
     def cosines(files: Sequence[Path]) -> NDArray[np.float64]:
         rows = styles.cosines(view.styled(files))
         found: NDArray[np.float64] = rows.reshape(len(drawn.contents), -1, len(styles)).mean(axis=1)
@@ -318,7 +322,7 @@ def _judge(
         base_digest=drawn.digests[0],
         precision=drawn.precision,
         encoder_id=view.encoder_id,
-        space_id=view.space.space_id,
+        space_id=lookup.index.space_id,
         index_digest=lookup.index.manifest_digest,
         contents=drawn.contents,
         seeds=drawn.seeds,
@@ -344,7 +348,7 @@ def _protocol(lookup: Lookup, view: View, styles: Styles, drawn: Drawn) -> dict[
         "index_manifest_digest": lookup.index.manifest_digest,
         "styles_digest": hashlib.sha256(styles.rows.tobytes() + styles.firsts.tobytes()).hexdigest(),
         "encoder_id": view.encoder_id,
-        "space_id": view.space.space_id,
+        "space_id": lookup.index.space_id,
         "contents": len(drawn.contents),
         "seeds": list(drawn.seeds),
         "steps": sampling.steps,

@@ -14,8 +14,8 @@ works it was tuned on. That it moves images to one artist's works more than to o
 far it moves images; then the artist's column is one like any other, and so is whatever is computed from each
 column alike. The p-value ranks the largest of the three effects, each in units of its own spread over styles:
 tuning behind a name is lost in ``named`` where the fine-tune changes everything, and tuning that leaks is
-lost in ``behind_name``. As a maximum over the effects is ranked among the same maxima of other styles, it
-needs no correction for three tests.
+lost in ``behind_name``. Since the same maximum is ranked of every style, the three tests need no correction
+beyond it.
 """
 
 from __future__ import annotations
