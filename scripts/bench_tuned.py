@@ -3,8 +3,7 @@
 Enters: fine-tunes made by tune_mini_diffusion.py, each with the half of its artist's works that it was not
 tuned on. Leaves: Markdown on stdout, and with ``--sheet`` a sheet of samples. The index holds the gallery's
 13 artists and the artist of every fine-tune, by their references; each fine-tune is then asked about all of
-them with ``fairbrush tuned``, against the base. *Before* is the base held against the fine-tunes on other
-artists.
+them with ``fairbrush tuned``, against the base. What comes out of a fine-tune on somebody else is *before*.
 
     python scripts/bench_tuned.py build/tuned-marko build/tuned-bryce --sheet docs/tuned.png
 """
@@ -25,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from PIL import Image, ImageDraw
 
 from bench_mini_diffusion import panel_titles
-from build_gallery import DATA
+from build_gallery import DATA, GALLERY_ARTISTS
 from fairbrush.accuracy.markdown import table
 from fairbrush.cli.app import run
 from fairbrush.embedding.encoder import Device
@@ -176,6 +175,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/bench-tuned"), help="a workspace, made once")
     parser.add_argument("--titles", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--gallery", type=int, default=len(GALLERY_ARTISTS), help="how many of its artists")
     parser.add_argument("--sheet", type=Path)
     args = parser.parse_args()
     tunes = [FineTune.at(folder) for folder in args.tunes]
@@ -184,7 +184,8 @@ def main() -> None:
     contents = args.out / f"contents-{hashlib.sha256(str(titles).encode()).hexdigest()[:8]}.txt"
     contents.write_text("\n".join(titles) + "\n", encoding="utf-8")
     alone = {t.folder: ask(args.out, t, [t.artist], contents, args.seeds) for t in tunes}
-    everybody = {t.folder: ask(args.out, t, ["--all"], contents, args.seeds) for t in tunes}
+    whom = [*GALLERY_ARTISTS[: args.gallery], *dict.fromkeys(tune.artist for tune in tunes)]
+    everybody = {t.folder: ask(args.out, t, whom, contents, args.seeds) for t in tunes}
     documents = {folder: (alone[folder], everybody[folder]) for folder in alone}
     first = documents[tunes[0].folder][1]
     print(

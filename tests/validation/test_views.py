@@ -48,6 +48,15 @@ def test_similarities_are_cosines_of_raw_and_of_styled_vectors(view: View, galle
     assert found.style[0, 1] < found.content[0, 1]  # raw cosines of strangers are high
 
 
+def test_centred_on_two_images_they_lie_opposite_each_other(view: View, gallery: Gallery) -> None:
+    one, two, three, *_ = gallery.answers
+    centred = view.centred_on([one, two])
+    first, second, third = centred.styled([one, two, three])
+    np.testing.assert_allclose(first, -second, atol=1e-6)
+    assert not np.allclose(third, view.styled([three])[0], atol=0.1)
+    assert (centred.space.whitening == view.space.whitening).all()
+
+
 def test_a_file_that_is_no_image_is_named(view: View, gallery: Gallery, tmp_path: Path) -> None:
     bad = tmp_path / "0a" / "bad.png"
     bad.parent.mkdir()
