@@ -36,7 +36,17 @@ SCHEMA = "fairbrush.export/1"
 DOCUMENT_NAME = "export.json"
 README_NAME = "README.txt"
 # Lists of the document that come as CSV too.
-_LISTS = ("works", "consents", "attributions", "validations", "recognitions", "earnings", "postings", "chain")
+_LISTS = (
+    "works",
+    "consents",
+    "attributions",
+    "validations",
+    "recognitions",
+    "tunings",
+    "earnings",
+    "postings",
+    "chain",
+)
 
 _README = """\
 Everything that is held here about one artist, as of {at} UTC.
@@ -48,6 +58,7 @@ attributions.csv   the look-ups that credit you, or whose prompt named you: the 
                    your works it is. share_e12 is in millionths of a millionth of the image's worth.
 validations.csv    measurements by regeneration that you had a part in
 recognitions.csv   how exactly generating models reproduce your style by your name, as measured
+tunings.csv        whether fine-tunes are nearer to your works than their bases
 earnings.csv       what settlements earned you, line by line. amount_minor is in the currency's smallest unit
 postings.csv       the book's entries on your accounts; positive: owed to you
 chain.csv          where these records stand in the chain that shows if any of them is altered
@@ -152,10 +163,13 @@ def artist_document(store: Store, name_or_id: str, *, now: datetime | None = Non
             " recorded_at FROM validation JOIN validation_share USING (validation_id)"
             " WHERE creator_id = $creator ORDER BY recorded_at, validation_id"
         ),
-        "audits": about.rows(
             "SELECT plan_id, image_sha256, attribution_id, outcome, share, recorded_at FROM (SELECT *,"
             " json_extract_string(body, '/shares/' || $creator) AS share FROM audit_result)"
             " WHERE share IS NOT NULL ORDER BY sequence"
+        ),
+        "tunings": about.rows(
+            "SELECT test_id, model_id, base_model_id, contents, seeds, other_styles, p, named, behind_name,"
+            " leak, recorded_at FROM tuning_test WHERE artist_id = $artist ORDER BY recorded_at, test_id"
         ),
         "earnings": about.earnings(),
         "settled": about.rows(

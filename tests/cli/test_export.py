@@ -18,7 +18,7 @@ from fairbrush.chain.tables import DISPUTE_EVENTS
 from fairbrush.corpus.registry import add_artist
 from fairbrush.store import Store
 
-LISTS = ("works", "consents", "attributions", "validations", "earnings", "postings", "chain")
+LISTS = ("works", "consents", "attributions", "validations", "tunings", "earnings", "postings", "chain")
 
 
 @pytest.fixture(scope="module")

@@ -214,6 +214,13 @@ def test_a_budget_is_kept_to_and_the_same_command_goes_on(examined: Examined, sp
     assert (nobody["artists"], nobody["pending"]) == ([], [examined.artists[4]])
 
 
+def test_an_artist_is_told_of_their_tests(examined: Examined, space: Path, tmp_path: Path) -> None:
+    answer(space, "artist", "export", examined.artists[0], tmp_path / "out")
+    [told] = json.loads((tmp_path / "out/export.json").read_text())["tunings"]
+    one = examined.document["artists"][0]
+    assert (told["test_id"], told["model_id"], told["p"]) == (one["test_id"], "fine", one["p"])
+
+
 def test_an_erased_artists_tests_are_erased(examined: Examined, space: Path) -> None:
     gone = examined.artists[0]
     erased = answer(space, "artist", "erase", gone, "--yes")

@@ -202,9 +202,8 @@ class _Both:
 
     def see(self, progress: Progress) -> None:
         self.last = progress.total
-        remaining = progress.remaining_s
-        if remaining is not None and not self.before:
-            remaining = None if progress.done < progress.total else remaining
+        # while the base draws, nothing is known of how long the fine-tune will take
+        remaining = progress.remaining_s if self.before else None
         self.report(
             replace(progress, done=self.before + progress.done, total=self.total, remaining_s=remaining)
         )
