@@ -14,7 +14,9 @@ import argparse
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,10 +36,16 @@ from fairbrush.validation.regenerate import regenerate
 from train_mini_diffusion import NAME, SIDE
 
 TEMPLATE = "{content} by {artists}"
-STEPS, GUIDANCE, BATCH = 15, 4.0, 32
+STEPS, BATCH = 15, 32
 LEVEL = 0.05
 SHEET_COLUMNS = 10
 MARGIN = 130
+
+
+@dataclass(frozen=True)
+class Drawing:
+    seeds: int
+    guidance: float
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,8 @@ class FineTune:
 
 
 def do(workspace: Path, *words: object) -> None:
-    code = run(["--workspace", str(workspace), *map(str, words)])
+    with redirect_stdout(sys.stderr):
+        code = run(["--workspace", str(workspace), *map(str, words)])
     if code:
         raise SystemExit(f"fairbrush {' '.join(map(str, words))}: exit code {code}")
 
@@ -83,11 +92,12 @@ def make_workspace(workspace: Path, tunes: Sequence[FineTune]) -> None:
         do(workspace, "model", "add", tune.folder.name, "--base", NAME)
 
 
-def ask(workspace: Path, tune: FineTune, artists: Sequence[str], contents: Path, seeds: int) -> Any:
+def ask(workspace: Path, tune: FineTune, artists: Sequence[str], contents: Path, drawing: Drawing) -> Any:
     """The document of ``fairbrush tuned``."""
     answer = workspace / "answer.json"
-    words = ["--model", tune.folder.name, "--weights", tune.folder, "--contents", contents, "--seeds", seeds]
-    words += ["--template", TEMPLATE, "--steps", STEPS, "--guidance", GUIDANCE, "--batch", BATCH]
+    words = ["--model", tune.folder.name, "--weights", tune.folder, "--contents", contents]
+    words += ["--seeds", drawing.seeds]
+    words += ["--template", TEMPLATE, "--steps", STEPS, "--guidance", drawing.guidance, "--batch", BATCH]
     do(workspace, "tuned", *artists, *words, "--error-level", LEVEL, "--json", "--output", answer)
     return json.loads(answer.read_text(encoding="utf-8"))
 
@@ -113,9 +123,9 @@ def report(tunes: Sequence[FineTune], documents: dict[Path, tuple[Any, Any]]) ->
     parts = ["| fine-tune | artist | how |\n|---|---|---|"]
     parts[0] += "".join(f"\n| {t.folder.name} | {t.artist} | {t.kind} |" for t in tunes)
     columns = ["fine-tune", "found", "p", *map(str, Effect)]
-    parts += ["### The artist it was tuned on, asked about alone\n"]
+    parts += ["### The artist it was tuned on, asked about alone"]
     parts += [table(columns, [of_one(tune, documents[tune.folder][0]) for tune in tunes])]
-    parts += ["### Everybody\n"]
+    parts += ["### Everybody, asked about alone: p"]
     rows = []
     for artist in sorted(one["artist"] for one in documents[tunes[0].folder][1]["artists"]):
         cells = []
@@ -139,18 +149,18 @@ def report(tunes: Sequence[FineTune], documents: dict[Path, tuple[Any, Any]]) ->
 
 
 def write_sheet(
-    tune: FineTune, base: Path, titles: Sequence[str], seeds: int, workspace: Path, out: Path
+    tune: FineTune, base: Path, titles: Sequence[str], drawing: Drawing, workspace: Path, out: Path
 ) -> None:
     """Base and fine-tune, with the name and without, each column from the same noise; below, the
     references."""
     titles = titles[:SHEET_COLUMNS]
-    sampling = Sampling(steps=STEPS, guidance=GUIDANCE, scheduler=None, width=SIDE, height=SIDE)
+    sampling = Sampling(steps=STEPS, guidance=drawing.guidance, scheduler=None, width=SIDE, height=SIDE)
     rows = []
     for folder, who in ((base, "base"), (tune.folder, "tuned")):
         generator = describe_generator(folder, device=Device.CPU)
         for named in (False, True):
             prompts = [f"{title} by {tune.artist}" if named else title for title in titles]
-            wanted = [Request(prompt, place * seeds) for place, prompt in enumerate(prompts)]
+            wanted = [Request(prompt, place * drawing.seeds) for place, prompt in enumerate(prompts)]
             made = regenerate(wanted, sampling, generator, folder=workspace / "regenerations", batch=BATCH)
             rows.append((f"{who}, {'named' if named else 'no name'}", [one.path for one in made]))
     rows.append(("the artist's works", sorted(tune.references.iterdir())[:SHEET_COLUMNS]))
@@ -173,28 +183,29 @@ def main() -> None:
     parser.add_argument("tunes", type=Path, nargs="+", metavar="FINE_TUNE")
     parser.add_argument("--base", type=Path, default=DATA / "mini_diffusion")
     parser.add_argument("--out", type=Path, default=Path("build/bench-tuned"), help="a workspace, made once")
-    parser.add_argument("--titles", type=int, default=24)
+    parser.add_argument("--titles", type=int, default=40)
+    parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--gallery", type=int, default=len(GALLERY_ARTISTS), help="how many of its artists")
     parser.add_argument("--sheet", type=Path)
     args = parser.parse_args()
     tunes = [FineTune.at(folder) for folder in args.tunes]
     make_workspace(args.out, tunes)
-    titles = panel_titles(args.titles)
+    titles, drawing = panel_titles(args.titles), Drawing(args.seeds, args.guidance)
     contents = args.out / f"contents-{hashlib.sha256(str(titles).encode()).hexdigest()[:8]}.txt"
     contents.write_text("\n".join(titles) + "\n", encoding="utf-8")
-    alone = {t.folder: ask(args.out, t, [t.artist], contents, args.seeds) for t in tunes}
+    alone = {t.folder: ask(args.out, t, [t.artist], contents, drawing) for t in tunes}
     whom = [*GALLERY_ARTISTS[: args.gallery], *dict.fromkeys(tune.artist for tune in tunes)]
-    everybody = {t.folder: ask(args.out, t, whom, contents, args.seeds) for t in tunes}
+    everybody = {t.folder: ask(args.out, t, whom, contents, drawing) for t in tunes}
     documents = {folder: (alone[folder], everybody[folder]) for folder in alone}
     first = documents[tunes[0].folder][1]
     print(
-        f"{args.titles} titles, {args.seeds} seed(s), {STEPS} steps, guidance {GUIDANCE:g}; "
+        f"{args.titles} titles, {args.seeds} seed(s), {STEPS} steps, guidance {args.guidance:g}; "
         f"{first['artists'][0]['other_styles']} other styles; encoder `{first['encoder_id']}`.\n"
     )
     print(report(tunes, documents))
     if args.sheet:
-        write_sheet(tunes[0], args.base, titles, args.seeds, args.out, args.sheet)
+        write_sheet(tunes[0], args.base, titles, drawing, args.out, args.sheet)
 
 
 if __name__ == "__main__":

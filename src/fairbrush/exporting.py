@@ -163,6 +163,7 @@ def artist_document(store: Store, name_or_id: str, *, now: datetime | None = Non
             " recorded_at FROM validation JOIN validation_share USING (validation_id)"
             " WHERE creator_id = $creator ORDER BY recorded_at, validation_id"
         ),
+        "audits": about.rows(
             "SELECT plan_id, image_sha256, attribution_id, outcome, share, recorded_at FROM (SELECT *,"
             " json_extract_string(body, '/shares/' || $creator) AS share FROM audit_result)"
             " WHERE share IS NOT NULL ORDER BY sequence"
