@@ -269,13 +269,13 @@ class Store:
 
 
 def load_migrations(folder: Path = _SCHEMA_FOLDER) -> list[Migration]:
-    """The steps of the schema in order, each with a number of its own."""
+    """The steps of the schema in order: numbered from 1 without a gap."""
     files = sorted(folder.glob("[0-9][0-9][0-9]_*.sql"))
     migrations = [
         Migration(int(file.stem[:3]), file.stem[4:], file.read_text(encoding="utf-8")) for file in files
     ]
     numbers = [migration.version for migration in migrations]
-    assert numbers == sorted(set(numbers)), f"migrations are numbered {numbers}"
+    assert numbers == list(range(1, len(numbers) + 1)), f"migrations are numbered {numbers}"
     return migrations
 
 
