@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EVERY_S = 30.0  # between lines of progress where there is no terminal
 
 
-def size_of(text: str | None) -> tuple[int, int] | None:
+def parse_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,5})[x×*](\d{1,5})", text.strip().casefold())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairbrush.cli.drawing import drawing_progress, one_of, size_of
+from fairbrush.cli.drawing import drawing_progress, one_of, parse_size
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -186,7 +186,7 @@ def tuned(
             steps=steps,
             guidance=guidance,
             sampler=sampler,
-            size=size_of(size),
+            size=parse_size(size),
             batch=batch,
             device=device,
             precision=None if precision is None else one_of(Precision, precision, "--precision"),

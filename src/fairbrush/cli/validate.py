@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairbrush.cli.attribute import refuse_mix
-from fairbrush.cli.drawing import drawing_progress, one_of, size_of
+from fairbrush.cli.drawing import drawing_progress, one_of, parse_size
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -213,7 +213,7 @@ def validate(
         steps=steps,
         guidance=guidance,
         sampler=sampler,
-        size=size_of(size),
+        size=parse_size(size),
         budget=budget,
         batch=batch,
         value=value,
