@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fairbrush.ledger.book import Account, AccountKind, EntryKind
-from fairbrush.ledger.moves import Move, artist_of, follow
+from fairbrush.ledger.moves import Move, artist_of, follow, follow_carry
 
 
 def account(text: str) -> Account:
@@ -78,6 +78,14 @@ def test_money_is_followed_through_every_move_of_its_currency() -> None:
     moves = [CLAIM, OPENED, RESOLVED, move(EntryKind.CLAIM, "escrow ann", "payable z ann", currency="JPY")]
     assert follow(account("escrow ann"), "EUR", moves) == account("payable q ann")
     assert follow(account("escrow ann"), "JPY", moves) == account("payable z ann")
+
+
+def test_a_fraction_goes_with_money_that_was_moved_whole_and_stays_of_who_is_erased() -> None:
+    limited = Move(2, OPENED.kind, "d1", "EUR", OPENED.accounts, {account("payable p ann"): 1})
+    assert follow_carry(account("escrow ann"), "EUR", [OPENED, RESOLVED]) == account("payable q ann")
+    assert follow_carry(account("escrow ann"), "EUR", [CLAIM, limited]) == account("payable p ann")
+    assert follow_carry(account("escrow ann"), "JPY", [CLAIM]) == account("escrow ann")
+    assert follow_carry(account("escrow ann"), "EUR", [CLAIM, ERASURE]) == account("payable p ann")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_records import digest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from money import (
     E12,
@@ -707,10 +707,12 @@ def check_history(store: Store, history: list[tuple[str, object]]) -> None:
 
 @given(
     st.lists(st.tuples(st.integers(0, 3), amounts, st.sampled_from([*Consent][:3])), min_size=1, max_size=6),
-    st.randoms(),
+    st.permutations(range(6)),
 )
+# escrow is claimed between two lines that are kept there: what was rounded away goes with it
+@example([(0, 1, Consent.UNCLAIMED), (0, 1, Consent.OPTED_IN), (0, 1, Consent.UNCLAIMED)], [*range(6)])
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_taking_every_line_back_leaves_nothing_anywhere(lines, random) -> None:
+def test_taking_every_line_back_leaves_nothing_anywhere(lines, order: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         create_workspace(Path(folder) / "space")
         with open_registry(Path(folder) / "space") as store:
@@ -729,8 +731,7 @@ def test_taking_every_line_back_leaves_nothing_anywhere(lines, random) -> None:
                 if consent is Consent.OPTED_IN and escrow:
                     account = Account(AccountKind.ESCROW, "ann")
                     move(store, EntryKind.CLAIM, account, payable("ann"), escrow, str(number))
-            random.shuffle(ids)
-            for revenue_id in ids:
+            for revenue_id in [ids[place] for place in order if place < len(ids)]:
                 cancel(store, revenue_id)
                 correct(store, revenue_ids=[revenue_id], why="w", now=NOW)
             assert_sound(store)

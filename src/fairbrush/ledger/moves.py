@@ -128,6 +128,15 @@ def follow(account: Account, currency: str, moves: Sequence[Move]) -> Account:
     return account
 
 
+def follow_carry(account: Account, currency: str, moves: Sequence[Move]) -> Account:
+    """Where what was rounded away of an account lies after these moves: with the money, wherever all of it
+    was moved on. Of who is erased it stays, for the unattributed part."""
+    for move in moves:
+        if move.currency == currency and move.kind is not EntryKind.ERASURE and account not in move.limits:
+            account = move.target(account)
+    return account
+
+
 def follow_amount(
     account: Account, currency: str, amount: Fraction, moves: Sequence[Move], passed: Passed
 ) -> dict[Account, Fraction]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fairbrush.chain.canonical import canonical_digest, parse_canonical
 from fairbrush.domain import Consent
 from fairbrush.errors import FairbrushError, SettlementError
-from fairbrush.ledger.book import MOST_POSTED, Account, AccountKind, Posting, merged
+from fairbrush.ledger.book import MOST_POSTED, Account, AccountKind, EntryKind, Posting, merged
 from fairbrush.ledger.contests import Contest, Contests, Decision
 from fairbrush.ledger.earnings import Earnings, Parts, Standing, Treatment, exact_earnings
 from fairbrush.ledger.exactly import fraction_text, parse_fraction
@@ -220,6 +220,16 @@ def add_carries(carries: Carries, parts: Sequence[Part]) -> None:
         left = own.pop(part.account, Fraction(0)) + part.exact - part.amount_minor
         if left:
             own[part.account] = left
+
+
+def last_entries(connection: DuckDBPyConnection) -> dict[str, int]:
+    """The number of the entry by which each currency was last settled or taken back."""
+    rows = connection.execute(
+        "SELECT currency, max(number) FROM entry JOIN posting ON entry_number = number"
+        " WHERE kind IN (SELECT unnest(?::TEXT[])) GROUP BY currency",
+        [[str(EntryKind.SETTLEMENT), str(EntryKind.REVERSAL)]],
+    ).fetchall()
+    return dict(rows)
 
 
 def round_all(earned: Earnings, carries: Carries, carried: Sequence[Carried]) -> list[Part]:

@@ -48,7 +48,7 @@ from fairbrush.ledger.lines import (
     settled_lines,
     shared_lines,
 )
-from fairbrush.ledger.moves import artist_of, follow_amount, read_moves
+from fairbrush.ledger.moves import Move, artist_of, follow_amount, follow_carry, read_moves
 from fairbrush.ledger.period import Period
 from fairbrush.ledger.policies import AdoptedPolicy, adopted_policies, policy_on
 from fairbrush.ledger.rounding import Carried
@@ -61,6 +61,7 @@ from fairbrush.ledger.settled import (
     add_carries,
     check_size,
     images_digest,
+    last_entries,
     read_carries,
     read_frozen,
     read_passed,
@@ -168,19 +169,27 @@ class _Work:
     number: int  # of the next settlement
     after_entry: int  # the last entry of the book before any of them
     carries: Carries
+    moves: dict[str, list[Move]]  # by currency: since it was last settled, and its carries with it
 
     @classmethod
     def begin(cls, store: Store, *, now: datetime) -> _Work:
         connection = store.connection
         number = next_sequence(connection, "settlement", column="number")
+        after_entry = next_sequence(connection, "entry", column="number") - 1
+        carries, last = read_carries(connection, before=number), last_entries(connection)
+        recent = read_moves(connection, after=min(last.values(), default=after_entry), until=after_entry)
         return cls(
             store=store,
             connection=connection,
             facts=read_facts(store, now=now),
             now=now,
             number=number,
-            after_entry=next_sequence(connection, "entry", column="number") - 1,
-            carries=read_carries(connection, before=number),
+            after_entry=after_entry,
+            carries=carries,
+            moves={
+                currency: [one for one in recent if one.currency == currency and one.number > number_of_last]
+                for currency, number_of_last in last.items()
+            },
         )
 
     def settle(
@@ -410,6 +419,8 @@ class _Work:
         )
         self.number += 1
         add_carries(self.carries, parts)
+        for currency in earned:
+            self.moves.pop(currency, None)
         return _Computed(settlement, body, images, standings, contests, reason)
 
     def _carried(self, earned: Earnings, policy: AdoptedPolicy) -> list[Carried]:
@@ -418,13 +429,19 @@ class _Work:
         moved = []
         for currency in sorted(earned):
             for account, carry in sorted(self.carries.get(currency, {}).items()):
-                targets = unearned(self.facts, account, nobody)
-                pseudonym = Account(AccountKind.PAYABLE, account.holder)
+                # a fraction goes with the money that it was rounded away from, else one of the two is taken
+                # back where the other is not
+                now_at = follow_carry(account, currency, self.moves.get(currency, ()))
+                targets = unearned(self.facts, now_at, nobody)
+                pseudonym = Account(AccountKind.PAYABLE, now_at.holder)
                 # what is taken back is rounded together with what was carried where it lies
-                if account.kind is AccountKind.PAYABLE and pseudonym in earned[currency] and targets:
+                if now_at.kind is AccountKind.PAYABLE and pseudonym in earned[currency] and targets:
                     targets = ((pseudonym, Fraction(1)),)
-                if targets is not None and account not in earned[currency]:
-                    moved += [Carried(account, target, currency, carry * part) for target, part in targets]
+                if now_at != account:
+                    targets = targets or ((now_at, Fraction(1)),)
+                elif account in earned[currency]:
+                    targets = None
+                moved += [Carried(account, to, currency, carry * part) for to, part in targets or ()]
         return moved
 
     def _nobody(self, policy: AdoptedPolicy) -> Parts:
