@@ -276,3 +276,28 @@ def test_calibrations_are_listed_and_shown(workspace: Path) -> None:
     assert (table.code, "0.4 " in table.text, "sd-1.5" in table.text) == (0, True, True)
     unknown = command(workspace, "calibration", "show", "0" * 12)
     assert (unknown.code, "There is no calibration" in unknown.stderr) == (2, True)
+
+
+def test_a_model_that_the_policys_calibration_does_not_cover_can_still_be_measured(
+    workspace: Path, gallery: Gallery
+) -> None:
+    """Else no calibration could ever be fitted for it."""
+    one = keep(workspace)
+    assert command(workspace, "model", "add", "mine").code == 0
+    policy(workspace, f'b = "calibrated:{one.calibration_id}"\ncalibration = "{one.calibration_id}"')
+    asked = [gallery.credited, "--model", "mine", "--calibration", "none"]
+    ran = command(workspace, "attribute", *asked)
+    assert (ran.code, "has no b for mine" in ran.stderr) == (2, True), ran.stderr
+    assert "b = 0.5" in ran.stderr
+    assert "--calibration none" not in ran.stderr, "that would not help"
+    # what draws is looked for after the look-up was opened
+    nowhere = ["--weights", workspace / "nowhere"]
+    for words in (["validate", *asked, "--prompt", "a fox"], ["recognize", "--all", "--model", "mine"]):
+        ran = command(workspace, *words, *nowhere)
+        assert (ran.code, "There is no model at" in ran.stderr) == (2, True), ran.stderr
+    settings = load_settings(workspace=workspace, environ={})
+    with Lookup(settings, record=False, model="mine", calibration="none", needs_b=False) as lookup:
+        assert (lookup.policy.b, lookup.index.shift) == ("0.5", 0.0)
+        assert "b = 0.5 is assumed" in lookup.assumed_b
+    with Lookup(settings, record=False, needs_b=False) as lookup:
+        assert (lookup.policy.b, lookup.assumed_b) == ("0.4", "")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -34,6 +34,7 @@ from fairbrush.errors import (
     AttributionError,
     CacheDamagedError,
     CacheError,
+    CalibrationError,
     GenerationUnreadableError,
     ImageRefusedError,
     IndexMissingError,
@@ -44,7 +45,7 @@ from fairbrush.errors import (
 from fairbrush.explaining import Why, why
 from fairbrush.index.calibrated import calibrated_index
 from fairbrush.index.search import StyleIndex, open_index
-from fairbrush.ledger.policy import named_calibration, read_policy
+from fairbrush.ledger.policy import Policy, named_calibration, read_policy
 from fairbrush.ledger.records import write_pending
 from fairbrush.mixing import InputImage, MixInput, joined
 from fairbrush.style.calibration import Calibration, read_calibration
@@ -102,11 +103,13 @@ class Lookup:
         intervals: bool = True,
         inputs: Sequence[MixInput] = (),
         calibration: str | None = None,
+        needs_b: bool = True,
     ) -> None:
         """``prompt``: of every image asked about; None: what its file says, unless not ``metadata``.
         ``value``: the policy's where None; ``facets`` embeds an image's crops too. ``inputs``: what every
         image asked about was mixed from; then no prompt is read. ``calibration``: its id or the first digits
-        of it; ``NO_CALIBRATION``: none; None: the policy's. The policy's b stays what it says.
+        of it; ``NO_CALIBRATION``: none; None: the policy's. The policy's b stays what it says; without
+        ``needs_b``, where no money follows, it is the default where none was measured of the model.
 
         Raises WorkspaceError, PolicyError, IndexUnusableError, EligibilityError, RegistryError, and
         CalibrationError for a calibration that is not here or does not cover what is asked.
@@ -129,10 +132,18 @@ class Lookup:
         self._stack = ExitStack()
         self._session: EmbeddingSession | None = None
         self.calibration = self._calibration_of_shares(calibration)
-        self._calibration_of_b = self._read_calibration(self.policy.calibrated_by)
-        if self._calibration_of_b is not None:
-            self.policy = self.policy.resolved(self._calibration_of_b, self.model)
+        self._calibration_of_b: Calibration | None = None
         self.index: StyleIndex = self._open_index()
+        self.assumed_b = ""  # why b is the default, where it is not what the policy says
+        try:
+            self._resolve_b()
+        except CalibrationError as error:
+            if needs_b:
+                raise
+            self.policy = replace(self.policy, b=Policy.b)
+            self.assumed_b = (
+                f"{error.message} b = {Policy.b} is assumed; creators' shares do not depend on it."
+            )
         self.eligibility = read_eligibility(self.workspace)
         self.eligibility.eligible(self.model)  # an unknown model is refused before any work
 
@@ -147,6 +158,13 @@ class Lookup:
             return self._read_calibration(None if asked == NO_CALIBRATION else asked)
         named = self._settings.policy.get("calibration")
         return self._read_calibration(None if named is None else named_calibration("calibration", named))
+
+    def _resolve_b(self) -> None:
+        calibration = self._read_calibration(self.policy.calibrated_by)
+        if calibration is not None:
+            calibration.require_encoder(self.index.encoder_id)
+            self.policy = self.policy.resolved(calibration, self.model)
+            self._calibration_of_b = calibration
 
     def _read_calibration(self, named: str | None) -> Calibration | None:
         return None if named is None else read_calibration(self.workspace, named)

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from calibrations import NOW, calibration, part
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from running import Fairbrush, wait_until
 from workspaces import Gallery, answer, command, rows
+
+from fairbrush.corpus.changes import open_registry
+from fairbrush.index.search import open_index
+from fairbrush.style.kept_calibrations import keep_calibration
 
 PARAMETERS = "{}, by {}\nSteps: 1, CFG scale: 5, Seed: 7, Size: 64x64, Model: v1"
 RUN = ("audit", "run", "--seeds", 2)
@@ -192,6 +197,21 @@ def test_an_image_that_fails_is_said_kept_and_tried_again(
     assert [
         row["outcome"] for row in rows(audit, "SELECT outcome FROM audit_result ORDER BY sequence")
     ].count("failed") == 1
+
+
+def test_a_calibration_that_covers_another_model_now_is_in_no_audits_way(
+    earned: Earned, audit: Path, tmp_path: Path
+) -> None:
+    index = open_index(audit / "indexes")
+    other = calibration(encoder_id=index.encoder_id, space_id=index.space_id, models={"mine": part()})
+    with open_registry(audit) as store:
+        keep_calibration(store, audit, other, now=NOW)
+    with (audit / "fairbrush.toml").open("a") as stream:
+        name = other.calibration_id
+        stream.write(f'[policy]\ncalibration = "{name}"\nb = "calibrated:{name}"\n')
+    given = prompts(tmp_path, f"{earned.images['silent']},a house")
+    ran = command(audit, *RUN, "--budget", 1, "--prompts", given, "--json")
+    assert (ran.code, ran.json["measured"]) == (0, 2), ran.stderr
 
 
 def test_images_that_moved_are_found_by_their_bytes(earned: Earned, audit: Path, tmp_path: Path) -> None:

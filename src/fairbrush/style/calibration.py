@@ -37,6 +37,8 @@ LEAST_GAMMA, MOST_GAMMA = 1 / 64, 64.0
 SHORTEST_ID = 8  # of its 64 digits, where a calibration is named
 _DIGITS = 12  # of b: a policy's
 _NAMED = re.compile(rf"[0-9a-f]{{{SHORTEST_ID},64}}")
+_NOT_COVERED_STEP = "Fit one that does (fairbrush calibrate), or ask with --calibration none."
+_B_STEP = "Write a number instead, [policy] b = 0.5, or fit one that has it: fairbrush calibrate."
 LIST_STEP = "fairbrush calibration list shows them, and writes absent files again from the database."
 
 
@@ -233,38 +235,41 @@ class Calibration:
             raise CalibrationError(
                 f"Calibration {self.calibration_id[:12]} does not cover the model {model_id}: it was fitted"
                 f" on {', '.join(sorted(self.models))}.",
-                next_step="Fit one that does (fairbrush calibrate), or ask with --calibration none.",
+                next_step=_NOT_COVERED_STEP,
             )
         return self.models[model_id]
 
     def content_part(self, model_id: str) -> str:
         """b of a model, decimal text. Raises CalibrationError where none was measured."""
-        b = self.part_of(model_id).b
-        if b is None:
+        part = self.models.get(model_id)
+        if part is None or part.b is None:
+            why = "it was not fitted on its images" if part is None else "on its images it was undefined"
             raise CalibrationError(
-                f"Calibration {self.calibration_id[:12]} has no b for {model_id}: it was undefined on the"
-                " images it was fitted on.",
-                next_step="Write [policy] b = 0.5, or measure on images with a prompt.",
+                f"Calibration {self.calibration_id[:12]} has no b for {model_id}: {why}.",
+                next_step=_B_STEP,
             )
-        return b
+        return part.b
 
     def require_encoder(self, encoder_id: str) -> None:
-        """Raises CalibrationError."""
+        """That b is for this one. Raises CalibrationError."""
         if encoder_id != self.encoder_id:
-            raise self._not_covered("encoder", encoder_id, self.encoder_id)
+            raise self._not_covered("encoder", encoder_id, self.encoder_id, next_step=_B_STEP)
 
     def require(self, *, encoder_id: str, space_id: str, value: Value) -> None:
         """That the map and the shift are for these. Raises CalibrationError."""
-        self.require_encoder(encoder_id)
+        if encoder_id != self.encoder_id:
+            raise self._not_covered("encoder", encoder_id, self.encoder_id)
         if space_id != self.space_id:
             raise self._not_covered("style space", space_id, self.space_id)
         if value is not self.value:
             raise self._not_covered("value function", value, self.value)
 
-    def _not_covered(self, what: str, asked: str, own: str) -> CalibrationError:
+    def _not_covered(
+        self, what: str, asked: str, own: str, *, next_step: str = _NOT_COVERED_STEP
+    ) -> CalibrationError:
         return CalibrationError(
             f"Calibration {self.calibration_id[:12]} was fitted for the {what} {own}, not {asked}.",
-            next_step="Fit one for it (fairbrush calibrate), or ask with --calibration none.",
+            next_step=next_step,
         )
 
 

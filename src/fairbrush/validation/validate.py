@@ -139,6 +139,7 @@ def validate(
     notes: list[str] = []
     with ExitStack() as stack:
         lookup = stack.enter_context(_opened(settings, order))
+        notes += filter(None, [lookup.assumed_b])
         asked = _ask(settings, lookup, order, notes, generator)
         # before hours of drawing: an encoder that cannot be used is refused
         session = lookup.embedder()
@@ -176,6 +177,7 @@ def _opened(settings: Settings, order: Order) -> Lookup:
         intervals=False,
         inputs=order.inputs,
         calibration=order.calibration,
+        needs_b=False,
     )
 
 

@@ -28,6 +28,7 @@ from fairbrush.errors import (
     RegenerationError,
     ValidationError,
 )
+from fairbrush.lookup import NO_CALIBRATION
 from fairbrush.store import utc_now
 from fairbrush.validation.audit.files import ImageFiles
 from fairbrush.validation.audit.plan import Plan, find_plan
@@ -250,7 +251,11 @@ class _Measuring:
                 "Name where it lies: --images DIR",
             )
         order = replace(
-            self.order, image=path, model=record.model_id, prompt=self.prompts.get(unit.image_sha256)
+            self.order,
+            image=path,
+            model=record.model_id,
+            prompt=self.prompts.get(unit.image_sha256),
+            calibration=NO_CALIBRATION,  # the fast answer is the record's
         )
         try:
             named = self._named(order)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fairbrush.chain.canonical import canonical_digest
 from fairbrush.errors import RegenerationError, RegistryError, ValidationError
-from fairbrush.lookup import Lookup
+from fairbrush.lookup import NO_CALIBRATION, Lookup
 from fairbrush.style.centroids import FEWEST_WORKS
 from fairbrush.validation.order import Order, generator_of, sampling_of, seeds_of
 from fairbrush.validation.recognition.lifts import FEWEST_CONTENTS, false_discovery_control
@@ -82,7 +82,16 @@ def recognize(
     false_discovery_control()
     _check(wanted)
     notes: list[str] = []
-    with Lookup(settings, model=order.model, record=False, intervals=False) as lookup:
+    # neither a calibration of answers nor b has a part in it
+    lookup = Lookup(
+        settings,
+        model=order.model,
+        record=False,
+        intervals=False,
+        calibration=NO_CALIBRATION,
+        needs_b=False,
+    )
+    with lookup:
         artists, refused, passed_over = _whom(lookup, wanted)
         generator = loaded_once(generator_of(settings, lookup.model, order))
         protocol = Protocol(
