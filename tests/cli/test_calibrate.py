@@ -315,7 +315,9 @@ def test_the_same_image_counts_once(space: Path, gallery: Gallery) -> None:
         keep(store, replace(study, precision="float16"), now=NOON)
     document = answer(space, "calibrate", "--dry-run")
     assert document["images"] == 20
-    assert document["left_out"] == {"it was measured again, with more images or later": 1}
+    assert document["left_out"] == {
+        "it was measured again, by an independent encoder, with more images or later": 1
+    }
 
 
 # ------------------------------------------------------------------ what cannot be fitted
@@ -334,6 +336,8 @@ def test_without_validations_it_says_what_to_run(gallery: Gallery) -> None:
         (["--model", "nope"], "'nope' is not registered"),
         (["--readings", "mine"], "--readings 'mine' is not known"),
         (["--readings", "independent"], "No independent encoder measured any image"),
+        (["--most-false-credit", "nan"], "--most-false-credit must lie between 0 and 1, not nan"),
+        (["--unnamed", "nowhere"], "--unnamed nowhere: missing. There is no such file."),
     ],
 )
 def test_what_cannot_be_fitted_is_refused_with_a_next_step(
@@ -396,6 +400,30 @@ def test_images_of_other_encoders_spaces_and_registries_are_told_apart(agreed: P
     ]
     assert left_out(this, single) == {LeftOut.NO_ERROR: 20}
     assert left_out(this, [replace(r, is_independent=True) for r in found]) == {LeftOut.DAMAGED: 20}
+
+
+def test_a_study_by_an_independent_encoder_is_not_displaced_by_one_without(denied: Path) -> None:
+    with Store.open(denied, readonly=True) as store:
+        found = read_rows(store.connection)
+    eligibility, index = read_eligibility(denied), open_index(denied / "indexes")
+    later = [
+        replace(row, body={**row.body, "identity": {**row.body["identity"], "precision": "float16"}})
+        for row in found
+        if not row.is_independent
+    ]
+    used, left = studies([*found, *later], index=index, eligibility=eligibility)
+    assert all(image.independent == ("another",) for image in used)
+    assert (len(used), dict(left)) == (30, {LeftOut.REPEATED: 30})
+
+
+def test_calibrations_are_listed_where_their_files_cannot_be_written(space: Path) -> None:
+    kept_as = answer(space, "calibrate")["calibration_id"]
+    shutil.rmtree(space / "calibrations")
+    (space / "calibrations").touch()
+    ran = command(space, "calibration", "list", "--csv")
+    assert (ran.code, kept_as in ran.text) == (2, True), ran.stderr
+    assert "cannot be written" in ran.stderr
+    assert command(space, "calibration", "show", kept_as[:8]).code == 0
 
 
 def test_an_answer_that_was_tried_is_the_one_a_look_up_gives_under_the_calibration(

@@ -191,7 +191,7 @@ def _words(fitted: Fitted) -> Iterator[str]:
     for model_id, part in fitted.models.items():
         measured = "undefined" if part.b is None else f"{part.b:.3f} ± {part.error:.3f}"
         alone = f"{part.defined} of {part.images} images tell it alone"
-        yield f"b of {model_id:<20}{measured}, {alone}"
+        yield f"{f'b of {model_id}':<25}{measured}, {alone}"
     yield ""
     yield (
         f"Cross-validated: {fitted.predicted} of {fitted.images} images, each by a fit on the"

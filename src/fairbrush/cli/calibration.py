@@ -19,6 +19,7 @@ from fairbrush.cli.output import (
     say,
 )
 from fairbrush.cli.registry import registry
+from fairbrush.errors import CalibrationError
 
 if TYPE_CHECKING:
     from fairbrush.style.calibration import Calibration
@@ -45,10 +46,15 @@ def list_(
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     with registry(context, readonly=True) as store:
         kept = kept_calibrations(store.connection)
-        written = write_absent_files(store.connection, store.workspace)
+        try:
+            written, problem = write_absent_files(store.connection, store.workspace), None
+        except CalibrationError as error:  # what there is can be read where nothing can be written
+            written, problem = 0, error
     rows = [_row(one) for one in kept]
     document = {"schema": "fairbrush.calibrations/1", "calibrations": rows}
     emit(rows, format_, columns=LIST_COLUMNS, document=document, output=output)
+    if problem is not None:
+        raise problem
     if written:
         say(f"Written again for look-ups: {written}.")
     if not kept:
@@ -67,12 +73,11 @@ def show(
     output: OutputOption = None,
 ) -> None:
     """Show what a calibration says of each model; all of it with --json."""
-    from fairbrush.style.kept_calibrations import kept_calibration, write_absent_files
+    from fairbrush.style.kept_calibrations import kept_calibration
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     with registry(context, readonly=True) as store:
         found = kept_calibration(store.connection, calibration)
-        write_absent_files(store.connection, store.workspace)
     rows = list(_model_rows(found))
     document = {
         "schema": "fairbrush.calibration_shown/1",

@@ -53,7 +53,7 @@ from fairbrush.validation.calibration.leave_out import (
     leave_out,
 )
 from fairbrush.validation.calibration.report import Compared, FalseCredit, Fitted, Price, body_of, side_of
-from fairbrush.validation.calibration.unnamed import Unnamed, draw_unnamed, read_unnamed
+from fairbrush.validation.calibration.unnamed import Unnamed, draw_unnamed, read_unnamed, unnamed_files
 from fairbrush.validation.order import Order
 from fairbrush.validation.regenerate import Progress
 from fairbrush.workspace import INDEXES, REGENERATIONS, require_workspace
@@ -133,6 +133,11 @@ def fit_calibration(
     evidence, and what opening a workspace, drawing and looking up raise."""
     workspace = require_workspace(settings.workspace)
     value = _value(settings, order)
+    if not 0.0 <= order.most_false_credit <= 1.0:  # nan, too
+        raise CalibrationError(
+            f"--most-false-credit must lie between 0 and 1, not {order.most_false_credit}.",
+            next_step="0.1 lets one in ten strangers' works be credited to somebody.",
+        )
     index, eligibility = open_index(workspace / INDEXES), read_eligibility(workspace)
     for model_id in order.models:
         eligibility.eligible(model_id)  # an unknown one is refused
@@ -484,7 +489,7 @@ def _unnamed(
             )
         found = {}
         for model_id in evidence.models:
-            paths = list(session.find(order.unnamed).images) if order.unnamed else []
+            paths = unnamed_files(order.unnamed)
             if order.draw:
                 of_model = [image for image in evidence.images if image.model_id == model_id]
                 folder = workspace / REGENERATIONS

@@ -47,7 +47,7 @@ class LeftOut(StrEnum):
     NO_ERROR = "one seed or one order: its error is unknown"
     NO_READING = "the encoder that judges did not measure it"
     NO_VECTOR = "its vector is gone from the cache"
-    REPEATED = "it was measured again, with more images or later"
+    REPEATED = "it was measured again, by an independent encoder, with more images or later"
 
 
 class Index(Protocol):
@@ -104,6 +104,11 @@ class Studied:
     def independent(self) -> tuple[str, ...]:
         """Encoders that measured it and did not answer, sorted."""
         return tuple(sorted(self.readings.keys() - {self.answering}))
+
+    @property
+    def worth(self) -> tuple[bool, int]:
+        """Of two studies of one image: first whether an independent encoder measured it."""
+        return bool(self.independent), self.drawn
 
 
 @dataclass(frozen=True, order=True)
@@ -170,8 +175,8 @@ def studies(
         key = (found.image_sha256, found.model_id)
         if key in best:
             left_out[LeftOut.REPEATED] += 1
-        # rows come oldest first: of two that drew as much, the later stays
-        if key not in best or found.drawn >= best[key].drawn:
+        # rows come oldest first: of two that are as good, the later stays
+        if key not in best or found.worth >= best[key].worth:
             best[key] = found
     return [best[key] for key in sorted(best)], left_out
 
