@@ -151,6 +151,7 @@ def refusal(workspace: Path, *words: Any) -> str:
     ran = command(workspace, "calibrate", *words)
     assert (ran.code, ran.stdout) == (2, b""), ran.text
     assert "\n  next: " in ran.stderr
+    assert "\\n" not in ran.stderr
     assert not list((workspace / "calibrations").glob("*"))
     return ran.stderr
 

@@ -16,14 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fairbrush.chain.canonical import canonical_digest
 from fairbrush.domain import CHOOSABLE_VALUES
 from fairbrush.errors import CalibrationError, PolicyError
-
-if TYPE_CHECKING:
-    from fairbrush.style.calibration import Calibration
+from fairbrush.style.calibration import Calibration, calibration_name
 
 _CALIBRATED = "calibrated:"  # then which calibration b is taken from
 _DIGITS = 12  # a share has 12 decimals, so more in a policy could not be paid
@@ -111,9 +109,6 @@ def read_policy(table: Mapping[str, Any]) -> Policy:
 
 def named_calibration(name: str, value: Any) -> str:
     """The id of a calibration, or its first digits, as ``[policy]`` names it. Raises PolicyError."""
-    # a look-up whose policy names none does without
-    from fairbrush.style.calibration import calibration_name
-
     try:
         return calibration_name(value)
     except CalibrationError as error:

@@ -433,7 +433,7 @@ def _evidence(
     left_out[LeftOut.NO_READING] += len(images) - len(read)
     artists = {creator for image in read for creator in image.players}
     if judge is None or len(read) < LEAST_IMAGES or len(artists) < LEAST_ARTISTS:
-        why = "".join(f"\n  {count} left out: {reason}" for reason, count in left_out.items() if count)
+        why = "".join(f" {count} left out: {reason}." for reason, count in left_out.items() if count)
         raise CalibrationError(
             f"{len(read)} images in which {len(artists)} artists played are too few to fit on:"
             f" {LEAST_IMAGES} and {LEAST_ARTISTS} are needed.{why}",
