@@ -38,6 +38,16 @@ def test_the_bound_holds_where_all_that_is_mis_paid_lies_on_the_images_that_are_
     assert np.mean(covered) >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 300)
 
 
+@pytest.mark.parametrize("wholly", [0.05, 0.15, 0.5])
+def test_the_bound_of_the_draws_that_were_planned_holds_whenever_one_stops(wholly: float) -> None:
+    """Somebody looks after each few draws and reports the lowest bound there ever was."""
+    x = (np.random.default_rng(5).random((REPETITIONS, 100)) < wholly).astype(float)
+    looks = [upper_bounds(x[:, :seen], 0.95, planned=100) for seen in range(5, 101, 5)]
+    lowest = np.min(looks, axis=0)
+    assert (lowest >= wholly - 1e-9).mean() >= 0.95 - SLACK
+    assert lowest == pytest.approx(looks[-1]), "more draws only lower it"
+
+
 def test_a_mis_paid_share_of_16_percent_is_bounded_by_236_203_182_permille_at_50_100_300_draws() -> None:
     rng = np.random.default_rng(1)
     for n, expected in ((50, 0.236), (100, 0.203), (300, 0.182)):

@@ -1,7 +1,8 @@
 """At most how much of the money goes to wrong hands: an upper bound, by betting against every larger mean.
 
 Enters: losses of the audited draws in the order of drawing, and their importance weights. Leaves: a bound.
-The one rule: it holds at its level for any losses in [0, 1], at every n, not only for many draws.
+The one rule: it holds at its level for any losses in [0, 1], at every n, not only for many draws, and
+whenever one stops.
 
 Somebody who bets, draw by draw, that the mean is below m, at odds that are fair if it is m, multiplies a
 capital of 1 by ``1 - nu_i (x_i - m)``. If the mean is m or more, the chance that the capital ever reaches 20
@@ -27,35 +28,42 @@ if TYPE_CHECKING:
 _HALVINGS = 40  # of [0, 1]: to 1e-12
 
 
-def upper_bound(values: ArrayLike, weights: ArrayLike, level: float = 0.95) -> float:
+def upper_bound(
+    values: ArrayLike, weights: ArrayLike, level: float = 0.95, *, planned: int | None = None
+) -> float:
     """The upper confidence bound at ``level`` on the revenue-weighted mean of ``values``.
 
     values: float (n,), in [0, 1], of independent draws **in the order of drawing**: sorting them by what was
-    measured voids the bound; weights: float (n,), ``importance_weights``, in [0, 1/0.9].
-    Raises ValidationError.
+    measured voids the bound; weights: float (n,), ``importance_weights``, in [0, 1/0.9]. planned: draws, of
+    which these are the first n; None: n. Where it was fixed before, the bound holds whenever one stops, for
+    whatever reason. Raises ValidationError.
 
     >>> round(upper_bound([0.0] * 100, [1.0] * 100), 3)
     0.034
+    >>> round(upper_bound([0.0] * 100, [1.0] * 100, planned=400), 3)
+    0.037
     """
     losses, heavy = checked_losses(values, weights)
     _refuse_level(level)
-    bound = float(upper_bounds((losses * heavy / HEAVIEST)[None, :], level)[0])
+    bound = float(upper_bounds((losses * heavy / HEAVIEST)[None, :], level, planned=planned)[0])
     return min(bound * HEAVIEST, 1.0)
 
 
-def upper_bounds(x: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+def upper_bounds(x: NDArray[np.float64], level: float, *, planned: int | None = None) -> NDArray[np.float64]:
     """The same of the plain means of many samples: float64 (samples,). x: float64 (samples, n), in [0, 1].
 
-    Bets are ``nu_i = min(1, sqrt(2 log(1 / (1 - level)) / (n variance so far)))``. Each factor rises with m,
-    so the values of m that are ruled out have no gaps, and bisection finds where they begin.
+    Bets are ``nu_i = min(1, sqrt(2 log(1 / (1 - level)) / (planned variance so far)))``. Each factor rises
+    with m, so the values of m that are ruled out have no gaps, and bisection finds where they begin.
     """
     samples, n = x.shape
+    planned = planned or n
+    assert planned >= n, "more draws than were planned"
     needed = math.log(1.0 / (1.0 - level))
     seen = np.arange(1, n + 1)
     mean = (0.5 + np.cumsum(x, axis=1)) / (seen + 1)
     variance = (0.25 + np.cumsum((x - mean) ** 2, axis=1)) / (seen + 1)
     before = np.concatenate([np.full((samples, 1), 0.25), variance[:, :-1]], axis=1)
-    bets = np.minimum(1.0, np.sqrt(2.0 * needed / (n * before)))
+    bets = np.minimum(1.0, np.sqrt(2.0 * needed / (planned * before)))
     kept, ruled_out = np.zeros(samples), np.ones(samples)
     for _ in range(_HALVINGS):
         middle = (kept + ruled_out) / 2.0

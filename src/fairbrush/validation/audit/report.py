@@ -168,7 +168,7 @@ def make_report(
         lines=tuple(_lines(groups, totals)),
         group=group,
         mis_paid=min(float((losses * weights).mean()), 1.0),
-        bound=upper_bound(losses, weights, level),
+        bound=upper_bound(losses, weights, level, planned=plan.draws),
         effective=effective_draws(weights),
         rule=rule,
         ranking=ranking(scores[firsts], np.array([of_image[at] for at in firsts])),
@@ -364,6 +364,7 @@ def _notes(connection: DuckDBPyConnection, plan: Plan, used: int, totals: Totals
     if used < plan.draws:
         notes.append(
             f"Partial: the first {used} of {plan.draws} draws are used, in the order they were drawn."
+            " Stopping here for what it says would void the intervals and whom to trust, not the bound."
         )
     if used < FEW_DRAWS:
         notes.append(
