@@ -15,9 +15,11 @@ import pytest
 from fake_records import digest
 from money import E12, NOW, adopted, artist, bring, cancel, look_up, publish, record
 
+from fairbrush.cli.audit_words import words
 from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.erasure import erase_artist
 from fairbrush.errors import AuditError, PolicyError
+from fairbrush.ledger.book import AccountKind, balances
 from fairbrush.ledger.period import Period, parse_period
 from fairbrush.ledger.protected import verify_ledger
 from fairbrush.ledger.revenue import revenue_id
@@ -134,6 +136,27 @@ def test_money_is_what_the_paying_record_splits_among_styles(store: Store) -> No
     assert (found.currency, found.total, found.left_out) == ("EUR", Fraction(9009, 20), LeftOut())
 
 
+def test_what_is_unattributed_beside_creators_is_no_money_of_theirs(store: Store) -> None:
+    """A record that knows a fifth of the style: what ann gets by the audit is what a settlement gives her."""
+    [partly] = answered(store, "x", shares={"ann": E12 // 10})
+    [silent] = answered(store, "y", shares={})
+    for image in "xy":
+        bring(store, f"INV-{image}", 1000, image=image)
+    found = population(store)
+    assert {unit.attribution_id: unit.amount for unit in found.units} == {
+        partly: Fraction(1000 * 9, 100),
+        silent: Fraction(1000 * 9, 20),
+    }
+    settle(store, YEAR, now=NOW)
+    assert population(store) == found
+    plan = planned(store)
+    for at in plan.drawn:
+        keep(store, plan, at, measured({"c-ann": 1.0}))
+    of_ann = next(line for line in reported(store, plan).lines if line.name == "ann")
+    [hers] = balances(store.connection, AccountKind.ESCROW, AccountKind.PAYABLE).values()
+    assert (of_ann.fast, hers) == (90.0, 90)
+
+
 def test_an_image_of_several_lines_is_one_with_all_its_money(store: Store) -> None:
     one, two = answered(store, "x", "y")
     bring(store, "INV-1", 100, image="x")
@@ -214,6 +237,17 @@ def test_the_same_money_and_seed_give_the_same_plan_and_another_seed_another(ear
     assert [one.number for one in list_plans(earning.connection)] == [1, 2]
     assert find_plan(earning.connection).plan_id == other.plan_id
     assert find_plan(earning.connection, first.plan_id[:8]).of_period == 2
+
+
+def test_plans_of_nearly_the_same_days_are_counted_too(earning: Store) -> None:
+    """Else ten plans could be made, each of a day more, and one shown."""
+    first = planned(earning)
+    longer = population(earning, parse_period("2026-01-01..2027-01-01"))
+    assert make_plan(earning, longer, draws=8, seed=1, now=NOW)[0].of_period == 2
+    assert find_plan(earning.connection, first.plan_id).of_period == 2
+    bring(earning, "INV-9", 100, image="x", day=date(2027, 5, 1))
+    other = population(earning, parse_period("2027-05"))
+    assert make_plan(earning, other, draws=8, seed=1, now=NOW)[0].of_period == 1
 
 
 def test_nine_tenths_are_drawn_by_revenue_and_one_evenly(earning: Store) -> None:
@@ -343,6 +377,8 @@ def test_of_a_partial_audit_the_draws_before_the_first_gap_count(earning: Store)
     gap = other.positions.tolist().index(other.drawn[1])
     assert 0 < found.used == gap < 13
     assert any(f"the first {gap} of 13 draws are used" in note for note in found.notes)
+    weights = importance_weights(other.amounts, other.probabilities, other.positions[:gap])
+    assert found.bound == upper_bound([0.0] * gap, weights, planned=13)
     assert any("2 audits of EUR" in note for note in found.notes)
 
 
@@ -376,6 +412,22 @@ def test_money_of_those_who_are_gone_stays_and_counts_as_mis_paid(earning: Store
     weights = importance_weights(plan.amounts, plan.probabilities, plan.positions)
     assert found.bound == upper_bound((plan.positions != of_w).astype(float), weights, 0.95)
     assert found.unaudited == pytest.approx(float((weights * (plan.positions != of_w)).mean()))
+
+
+def test_words_say_what_the_figures_say(earning: Store) -> None:
+    plan = planned(earning, draws=12, seed=3)
+    for at in plan.drawn:
+        is_w = plan.units[at].image_sha256 == digest("w")
+        keep(earning, plan, at, measured({}) if is_w else measured({"c-ann": 1.0}))
+    all_right = reported(earning, plan, target=0.5)
+    assert round(all_right.bound, 4) == 0.3151
+    said = " ".join(words(all_right).split())
+    assert "and at most 31.6 % (95 % confidence" in said, "a bound is never rounded down"
+    assert "trust 4 of 4 images, 100 % of the money: any score will do." in said
+    assert "inf" not in said.replace("in the interval", "")
+    said = " ".join(words(reported(earning, plan, target=0.05)).split())
+    assert "no image can be trusted unseen at a target of 5 %" in said
+    assert "it takes 22, and more where any is mis-paid" in said
 
 
 def test_groups_add_up_to_the_same_money(earning: Store) -> None:

@@ -41,8 +41,8 @@ DRAW_COLUMNS = ("position", "image", "attribution_id", "amount", "probability")
 PLAN_COLUMNS = ("plan_id", "period", "currency", "images", "money", "draws", "measured", "failed", "made_at")
 RUN_COLUMNS = ("image", "file", "outcome", "reason", "nobody", "images_made")
 LINE_COLUMNS = ("name", "id", "creators", "fast", "estimate", "low", "high", "verdict")
-MOST_SHOWN = 30  # lines of a table of totals
 ID_SHOWN = 12  # characters
+_TRUSTED = {float("inf"): "none", float("-inf"): "all"}  # by the threshold
 
 app = typer.Typer(
     name="audit",
@@ -500,7 +500,7 @@ def _document(found: AuditReport) -> dict[str, Any]:
         "trust": {
             "target": rule.target,
             "threshold": finite(rule.threshold),
-            "trusts": "none" if rule.threshold == float("inf") else "some",
+            "trusts": _TRUSTED.get(rule.threshold, "some"),
             "images": len(found.trusted),
             "money": money_text(sum(one.amount for one in found.trusted), found.plan.currency),
             "risk": rule.risk,

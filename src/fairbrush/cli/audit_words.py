@@ -5,6 +5,7 @@ Enters: an ``AuditReport``. Leaves: text. The one rule: what is promised is told
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ MOST_SHOWN = 30  # lines of a table of totals
 ID_SHOWN = 12  # characters
 WIDTH = 100  # of a paragraph
 AMOUNTS = ("fast", "estimate", "low", "high")
-_HEAVIEST = 1.0 / 0.9  # of a draw: so few draws make no promise at a target below
 
 
 def figures(found: AuditReport, line: TotalLine) -> Row:
@@ -41,8 +41,8 @@ def words(found: AuditReport) -> str:
     more = len(rows) - len(shown)
     whole = f"{money_text(float(made.total), made.currency)} {made.currency}"
     paragraphs = [
-        f"Audit {made.plan_id[:ID_SHOWN]} of {made.period}: {whole} that records split among styles,"
-        f" of {len(made.units)} images; {found.used} of {made.draws} draws.",
+        f"Audit {made.plan_id[:ID_SHOWN]} of {made.period}: {whole} that records give creators"
+        f" or nobody, of {len(made.units)} images; {found.used} of {made.draws} draws.",
         _aligned(shown) + (f"and {more} more: --csv has all\n" if more else ""),
         *(fill(text, WIDTH) for text in (_of_totals(found), _of_mis_paid(found), _of_trust(found))),
     ]
@@ -96,27 +96,34 @@ def _of_totals(found: AuditReport) -> str:
 
 
 def _of_mis_paid(found: AuditReport) -> str:
+    at_most = min(math.ceil(found.bound * 1000.0) / 1000.0, 1.0)  # a bound is never rounded down
     return (
-        f"Mis-paid: about {percent(found.mis_paid)} of this money went to other hands than regeneration says,"
-        f" and at most {percent(found.bound)} ({percent(found.level)} confidence, for any number of draws)."
+        f"Mis-paid: about {percent(found.mis_paid)} of this money goes, by the records, to other hands than"
+        f" regeneration says, and at most {percent(at_most)} ({percent(found.level)} confidence, for any"
+        " number of draws)."
     )
 
 
 def _of_trust(found: AuditReport) -> str:
+    from fairbrush.validation.audit.conformal import fewest_draws
+
     rule, made = found.rule, found.plan
     target = percent(rule.target)
     if not found.trusted:
         text = f"Trust or regenerate: no image can be trusted unseen at a target of {target}."
-        if (found.used + 1) * rule.target < _HEAVIEST:
-            text += f" So few draws promise nothing: it takes {round(_HEAVIEST / rule.target)} or so."
+        if found.used < (least := fewest_draws(rule.target)):
+            text += f" So few draws promise nothing: it takes {least}, and more where any is mis-paid."
     else:
         money = sum(one.amount for one in found.trusted)
+        few = rule.threshold != -math.inf
+        which = f", those of a score above {rule.threshold:.3g}" if few else ": any score will do"
         text = (
             f"Trust or regenerate: trust {len(found.trusted)} of {len(found.judged)} images,"
-            f" {percent(money / float(made.total))} of the money, those of a score above"
-            f" {rule.threshold:.3g}. What is mis-paid on them is, on average over audits, at most {target} of"
-            " all the money. Regenerate the others; --trust --csv lists them."
+            f" {percent(money / float(made.total))} of the money{which}. What is mis-paid on them is, on"
+            f" average over audits, at most {target} of all the money."
         )
+        if few:
+            text += " Regenerate the others; --trust --csv lists them."
         if rule.risk_among_trusted is not None:
             text += (
                 f" As seen in this audit, and promised by nothing: {percent(rule.risk_among_trusted)} of the"

@@ -19,7 +19,8 @@ CREATE TABLE audit_population (
     plan_id TEXT NOT NULL,
     image_sha256 TEXT NOT NULL,
     attribution_id TEXT NOT NULL,
-    amount TEXT NOT NULL                       -- minor units the record splits among styles: a fraction as n/d
+    amount TEXT NOT NULL                       -- minor units in question, as a fraction n/d: what the record gives
+                                               -- creators; where it credits nobody, what is unattributed
 );
 
 -- The draws of a plan, with replacement: an image may be drawn twice.

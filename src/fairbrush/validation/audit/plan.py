@@ -52,8 +52,8 @@ SEEDS = 2**63  # below this
 class Plan:
     """``units``: what was drawn from, sorted; ``positions``: intp (draws,), places in ``units``, as drawn.
 
-    ``number``: which of all plans it is; ``of_period``: how many there are of its period and currency, this
-    one too.
+    ``number``: which of all plans it is; ``of_period``: how many there are of its currency and of any of its
+    days, this one too.
     """
 
     plan_id: str
@@ -183,7 +183,7 @@ def read_plan(connection: DuckDBPyConnection, plan_id: str) -> Plan:
     """Raises AuditError where the plan, what it drew from, or its draws are not what was kept."""
     [[number, text, made_at, of_period]] = connection.execute(
         "SELECT number, body::TEXT, recorded_at, (SELECT count(*) FROM audit_plan o WHERE"
-        " (o.period_from, o.period_to, o.currency) = (p.period_from, p.period_to, p.currency))"
+        " o.currency = p.currency AND o.period_from <= p.period_to AND p.period_from <= o.period_to)"
         " FROM audit_plan p WHERE plan_id = ?",
         [plan_id],
     ).fetchall()

@@ -1,9 +1,12 @@
 """What an audit draws from: the images that earned something in a period, each with the record that pays.
 
-Enters: a connection, a period, a currency. Leaves: a ``Population``. The one rule: money is what the paying
-record splits among styles, to the last fraction: revenue less the platform's fee and the model's part. What
+Enters: a connection, a period, a currency. Leaves: a ``Population``. The one rule: money is what the
+paying record gives creators, to the last fraction; where it credits nobody, what it leaves unattributed. What
 was settled is taken as it was settled; what is open as it would be settled now. A line that cannot be settled
 is in no population, and that is told.
+
+What is unattributed beside credited creators is neither theirs nor in doubt: regeneration says among whom the
+style is split, not how much of it is recognised.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ E12 = 10**12
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One image, the record that pays for it, and how many minor units that record splits among styles."""
+    """One image, the record that pays for it, and how many minor units that record gives creators, or, where
+    it credits nobody, leaves unattributed."""
 
     image_sha256: str
     attribution_id: str
@@ -160,14 +164,14 @@ class _Work:
     def add(self, lines: Sequence[RevenueLine], images: Sequence[LineImage], policy: AdoptedPolicy) -> None:
         """Lines that can be settled. images: by line; each has a record."""
         by_id = {line.revenue_id: line for line in lines}
-        of_styles = _style_parts(self._connection, images)
+        in_question = _parts_in_question(self._connection, images)
         for revenue_id, group in groupby(images, key=attrgetter("revenue_id")):
             own = list(group)
             whole = sum(image.weight for image in own)
             a_weight = by_id[revenue_id].amount_minor * (1 - policy.terms.platform_fee) / whole
             for image in own:
                 assert image.attribution_id is not None, "a line without a record is left out"
-                part = of_styles[image.attribution_id]
+                part = in_question[image.attribution_id]
                 self.amounts[image.image_sha256, image.attribution_id] += a_weight * image.weight * part
         if images:
             self.policies.add(policy.digest)
@@ -248,15 +252,16 @@ def _policy_of(connection: DuckDBPyConnection, settlement_id: str) -> str:
     return str(digest)
 
 
-def _style_parts(connection: DuckDBPyConnection, images: Sequence[LineImage]) -> dict[str, Fraction]:
-    """What of an image's worth each record splits among styles: all but the model's part."""
+def _parts_in_question(connection: DuckDBPyConnection, images: Sequence[LineImage]) -> dict[str, Fraction]:
+    """What of an image's worth each record gives creators; where it credits nobody, what is unattributed."""
     wanted = sorted({image.attribution_id for image in images if image.attribution_id is not None})
     rows = connection.execute(
-        "SELECT attribution_id, model_share_e12 FROM attribution"
-        " WHERE attribution_id IN (SELECT unnest(?::TEXT[]))",
+        "SELECT attribution_id, unattributed_e12, CAST(coalesce(sum(share_e12), 0) AS BIGINT)"
+        " FROM attribution LEFT JOIN attribution_share USING (attribution_id)"
+        " WHERE attribution_id IN (SELECT unnest(?::TEXT[])) GROUP BY ALL",
         [wanted],
     ).fetchall()
-    return {record: Fraction(E12 - model, E12) for record, model in rows}
+    return {record: Fraction(credited or unattributed, E12) for record, unattributed, credited in rows}
 
 
 def _erased(connection: DuckDBPyConnection, units: Sequence[Unit]) -> int:
