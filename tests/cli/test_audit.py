@@ -7,13 +7,14 @@ import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from calibrations import NOW, calibration, part
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from running import Fairbrush, wait_until
+from running import wait_until
 from workspaces import Gallery, answer, command, rows
 
 from fairbrush.corpus.changes import open_registry
@@ -253,6 +254,10 @@ def test_an_audit_is_measured_in_one_way(earned: Earned, audit: Path, tiny: Path
     before = images_in(audit)
     ran = command(audit, "audit", "run", "--seeds", 3)
     assert (ran.code, "was begun in another way: seeds 2" in ran.stderr) == (2, True), ran.stderr
+    [protocol] = rows(audit, "SELECT body->'protocol' AS protocol FROM audit_result")
+    index = open_index(audit / "indexes")
+    measured_by = {"seeds": 2, "encoder": index.encoder_id, "space": index.space_id}
+    assert json.loads(protocol["protocol"]).items() >= measured_by.items()
     toml = audit / "fairbrush.toml"
     toml.write_text(toml.read_text().partition("[generators]\n")[0])
     ran = command(audit, *RUN)
@@ -260,16 +265,33 @@ def test_an_audit_is_measured_in_one_way(earned: Earned, audit: Path, tiny: Path
     assert images_in(audit) == before
 
 
-def test_interrupted_in_the_middle_it_goes_on(
-    begun: Path, audit: Path, fairbrush: Fairbrush, earned: Earned
-) -> None:
+def test_an_image_is_measured_beside_the_answer_that_pays_not_todays(audit: Path) -> None:
+    """Another calibration, b and value function are in fairbrush.toml by now; none of them is asked."""
+    with open_registry(audit) as store:
+        keep_calibration(store, audit, calibration(), now=NOW)
+    toml = audit / "fairbrush.toml"
+    policy = f'[policy]\ncalibration = "{calibration().calibration_id}"\nb = 0.25\nvalue = "nearest"\n'
+    toml.write_text(policy + toml.read_text())
+    assert command(audit, *RUN).code == 1  # for want of a prompt
+    kept = rows(audit, "SELECT body->'identity'->>'attribution_id' AS record FROM validation")
+    paying = rows(audit, "SELECT attribution_id AS record FROM audit_result WHERE outcome = 'measured'")
+    assert len(paying) == 2
+    assert {one["record"] for one in kept} == {one["record"] for one in paying}
+
+
+def test_interrupted_in_the_middle_it_goes_on(audit: Path) -> None:
     first = len(images_in(audit))
-    process = fairbrush.start("--workspace", audit, *map(str, RUN), "--batch", "1")
-    wait_until(lambda: len(images_in(audit)) > first)
-    process.send_signal(signal.SIGINT)
-    _, talk = process.communicate(timeout=60)
-    assert process.returncode == 130, talk
-    assert b"the same command goes on" in talk
+
+    def interrupt() -> None:
+        wait_until(lambda: len(images_in(audit)) > first)
+        signal.raise_signal(signal.SIGINT)
+
+    user = Thread(target=interrupt)
+    user.start()
+    stopped = command(audit, *RUN, "--batch", 1)
+    user.join()
+    assert (stopped.code, stopped.stdout) == (130, b""), stopped.stderr
+    assert "the same command goes on" in stopped.stderr
     assert len(rows(audit, "SELECT 1 FROM audit_result WHERE outcome = 'measured'")) == 1
     ran = command(audit, *RUN, "--json")
     assert ran.code == 1  # for want of a prompt

@@ -21,6 +21,7 @@ from fairbrush.corpus.erasure import erase_artist
 from fairbrush.errors import AuditError, PolicyError
 from fairbrush.ledger.book import AccountKind, balances
 from fairbrush.ledger.period import Period, parse_period
+from fairbrush.ledger.policy import Policy, read_policy
 from fairbrush.ledger.protected import verify_ledger
 from fairbrush.ledger.revenue import revenue_id
 from fairbrush.ledger.settlement import settle
@@ -485,6 +486,19 @@ def test_an_answer_is_surer_where_the_prompt_agrees(
     known = None if named is None else frozenset(named)
     assert agreement_of(Record("m", None, shares, artists, named=known)) == agreement
     assert score_of(Record("m", None, shares, artists, 0.5, named=known)) == (0.5 + agreement) / 2
+
+
+def test_a_record_tells_under_what_a_look_up_answers_alike(store: Store) -> None:
+    under = digest("calibration")
+    split = Policy(b="0.25", w="0.5")
+    one = look_up("x", {"ann": HALF}, model_e12=HALF, value="nearest", split=split, calibration=under)
+    plain = look_up("x", {"ann": HALF}, model_e12=HALF)
+    record(store, one, plain)
+    found = read_records(store.connection, [one.attribution_id, plain.attribution_id])
+    table = {"model": "sd-1.5", "value": "nearest", "b": "0.25", "w": "0.5"}
+    assert found[one.attribution_id].policy == table | {"calibration": under}
+    assert "calibration" not in found[plain.attribution_id].policy
+    assert read_policy(found[one.attribution_id].policy) == replace(split, value="nearest")
 
 
 def test_a_record_tells_its_score_and_an_older_one_its_word(store: Store) -> None:

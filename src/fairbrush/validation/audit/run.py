@@ -28,7 +28,7 @@ from fairbrush.errors import (
     RegenerationError,
     ValidationError,
 )
-from fairbrush.lookup import NO_CALIBRATION
+from fairbrush.index.search import open_index
 from fairbrush.store import utc_now
 from fairbrush.validation.audit.files import ImageFiles
 from fairbrush.validation.audit.plan import Plan, find_plan
@@ -47,7 +47,7 @@ from fairbrush.validation.order import Order, generator_of, metadata_of, prompt_
 from fairbrush.validation.prompts import content_of
 from fairbrush.validation.regenerate import Progress
 from fairbrush.validation.validate import validate
-from fairbrush.workspace import require_workspace
+from fairbrush.workspace import INDEXES, require_workspace
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -64,7 +64,8 @@ class Record:
     """What a paying record says. ``shares``: by creator id, parts of what it pays creators, summing to 1;
     empty where it credits nobody. ``artists``: whom it credits, (artist id, creator id). ``path``: of the
     image; ``steadiness``: see ``uncertainty``, None where it was not recorded; ``named``: artist ids that the
-    prompt names, None where no prompt was known."""
+    prompt names, None where no prompt was known. ``policy``: a ``[policy]`` under which a look-up answers as
+    this one did: calibration, value function, b and w."""
 
     model_id: str
     path: str | None
@@ -73,6 +74,7 @@ class Record:
     steadiness: float | None = None
     confidence: str | None = None
     named: frozenset[str] | None = None
+    policy: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,10 @@ def read_records(connection: DuckDBPyConnection, attribution_ids: Sequence[str])
     ).fetchall():
         paid.setdefault(record, []).append((artist, creator, share))
     found = {}
-    for record, model, path, steadiness, confidence, hint in connection.execute(
+    for record, model, path, steadiness, confidence, hint, value, b, w, calibration in connection.execute(
         "SELECT attribution_id, model_id, image_path, about->>'steadiness', about->>'confidence',"
-        " (body->'identity'->'hint'->'artist_ids')::TEXT[] FROM attribution"
+        " (body->'identity'->'hint'->'artist_ids')::TEXT[], value_function, b, w, calibration_id"
+        " FROM attribution"
         " WHERE attribution_id IN (SELECT unnest(?::TEXT[]))",
         [wanted],
     ).fetchall():
@@ -130,6 +133,8 @@ def read_records(connection: DuckDBPyConnection, attribution_ids: Sequence[str])
             None if steadiness is None else float(steadiness),
             confidence,
             None if hint is None else frozenset(hint),
+            {"model": model, "value": value, "b": b, "w": w}
+            | ({} if calibration is None else {"calibration": calibration}),
         )
     return found
 
@@ -222,10 +227,14 @@ class _Measuring:
                 f"{asked[0]} is of one model, and the plan's images are of {', '.join(sorted(models))}.",
                 next_step="Say where each model's weights lie under [generators] in fairbrush.toml.",
             )
+        if not models:
+            return
+        index = open_index(require_workspace(self.settings.workspace) / INDEXES)
         for model_id in sorted(models):
             generator = generator_of(self.settings, model_id, self.order)
             self.generators[model_id] = _Loaded(generator)
-            self.protocols[model_id] = now = _protocol(self.order, model_id, generator)
+            measured_by = {"encoder": index.encoder_id, "space": index.space_id}
+            self.protocols[model_id] = now = _protocol(self.order, model_id, generator) | measured_by
             before = begun_with(results.values(), model_id)
             if before is not None and before != now:
                 changed = sorted(name for name in now if before.get(name) != now[name])
@@ -255,7 +264,6 @@ class _Measuring:
             image=path,
             model=record.model_id,
             prompt=self.prompts.get(unit.image_sha256),
-            calibration=NO_CALIBRATION,  # the fast answer is the record's
         )
         try:
             named = self._named(order)
@@ -267,7 +275,10 @@ class _Measuring:
             if not players:
                 return _without_players(unit, path, record, gone, protocol), None
             study = validate(
-                self.settings, replace(order, artists=players), generator=loaded.generator, report=report
+                replace(self.settings, policy=record.policy),  # beside the answer that pays, not today's
+                replace(order, artists=players),
+                generator=loaded.generator,
+                report=report,
             )
         except ValidationError as error:
             if loaded.failed is not None:
