@@ -300,6 +300,34 @@ def _band_rows(
     ]
 
 
+def print_found(repetitions: int) -> None:
+    """Creators whom no fast answer credits: of all of them, and of those whom a draw happened to find."""
+    rng, rows = np.random.default_rng(12), []
+    for creators in CREATORS:
+        for n in DRAWS:
+            of = world(Fast.MISSING, rng, images=IMAGES, creators=creators)
+            pi, true = draw_probabilities(of.revenue), of.truth.totals(of.revenue)
+            missing = (of.fast.totals(of.revenue) == 0.0) & (true > 0.0)
+            held, above, picked = [], [], []
+            for _ in range(repetitions):
+                at = draw(pi, n, rng)
+                truth = of.truth.take(at)
+                found = audited_totals(of.revenue, of.fast, at, truth, pi, level=LEVEL)
+                seen = np.bincount(truth.columns, minlength=len(true)) > 0
+                inside = (found.low <= true) & (true <= found.high)
+                held.append(inside[missing])
+                picked.append(inside[missing & seen])
+                above.append((found.low > true)[missing & seen])
+            cells = [float(np.concatenate(one).mean()) for one in (held, picked, above)]
+            rows.append([f"{creators:,}, {n}", *map(percent, cells)])
+    print("## Creators who are never credited\n")
+    print(
+        "Where the fast answer never credits a third of the creators: how often, in %, the interval of one "
+        "of them holds; of one whom a draw happened to find; and how often the latter lies above the truth.\n"
+    )
+    print_table(["creators, draws", "holds", "of those found", "too high"], rows)
+
+
 def print_groups(repetitions: int) -> None:
     rng, rows = np.random.default_rng(9), []
     for creators in CREATORS:
@@ -452,6 +480,7 @@ def main() -> None:
     )
     print_totals(repetitions)
     print_bands(repetitions)
+    print_found(repetitions)
     print_groups(repetitions)
     print_bets(10 * repetitions)
     print_trust(10 * repetitions)

@@ -17,7 +17,9 @@ from money import E12, NOW, adopted, artist, bring, cancel, look_up, publish, re
 
 from fairbrush.cli.audit_words import words
 from fairbrush.corpus.changes import open_registry
+from fairbrush.corpus.eligibility import write_eligibility
 from fairbrush.corpus.erasure import erase_artist
+from fairbrush.domain import Consent
 from fairbrush.errors import AuditError, PolicyError
 from fairbrush.ledger.book import AccountKind, balances
 from fairbrush.ledger.period import Period, parse_period
@@ -431,6 +433,20 @@ def test_words_say_what_the_figures_say(earning: Store) -> None:
     assert "it takes 22, and more where any is mis-paid" in said
 
 
+def test_who_may_be_credited_has_a_line_drawn_or_not(earning: Store) -> None:
+    """Else only those would be shown whom a draw happened to find, and intervals would hold of fewer."""
+    plan = planned(earning, draws=12, seed=3)
+    for at in plan.drawn:
+        keep(earning, plan, at, measured({"c-ann": 1.0}))
+    assert [line.name for line in reported(earning, plan).lines] == ["ann", NOBODY]
+    artist(earning, "cy", consent=Consent.OPTED_OUT)
+    found = reported(earning, plan, eligibility=write_eligibility(earning))
+    assert [line.name for line in found.lines] == ["ann", "bo", NOBODY]
+    unseen = found.lines[1]
+    assert (unseen.fast, unseen.estimate, unseen.low, unseen.high > 0.0) == (0.0, 0.0, 0.0, True)
+    assert sum(line.estimate for line in found.lines) == pytest.approx(float(plan.total))
+
+
 def test_groups_add_up_to_the_same_money(earning: Store) -> None:
     plan = planned(earning, draws=12, seed=3)
     for at in plan.drawn:
@@ -445,6 +461,9 @@ def test_groups_add_up_to_the_same_money(earning: Store) -> None:
     assert [line.group_id for line in by_group[Group.PAYEE].lines] == ["p-ann", "p-bo", None]
     for found in by_group.values():
         assert sum(line.estimate for line in found.lines) == pytest.approx(float(plan.total))
+    said = {group: " ".join(words(found).split()) for group, found in by_group.items()}
+    by_luck = [group for group, text in said.items() if "found by a lucky draw" in text]
+    assert by_luck == [Group.CREATOR, Group.PAYEE], "sizes were grouped before drawing"
     with pytest.raises(AuditError, match="--target 0 is not between"):
         reported(earning, plan, target=0.0)
 

@@ -338,14 +338,23 @@ def report(
 
     Of an audit that is not finished the draws measured so far, in order, are a fair sample.
     """
+    from fairbrush.corpus.eligibility import read_eligibility
     from fairbrush.validation.audit.plan import find_plan
     from fairbrush.validation.audit.report import Group, make_report
+    from fairbrush.workspace import require_workspace
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     by = one_of(Group, group, "--group")
+    settings, _ = workspace_settings(context)
+    eligibility = read_eligibility(require_workspace(settings.workspace))
     with registry(context, readonly=True) as store:
         found = make_report(
-            store.connection, find_plan(store.connection, plan), group=by, target=target, level=level
+            store.connection,
+            find_plan(store.connection, plan),
+            group=by,
+            target=target,
+            level=level,
+            eligibility=eligibility,
         )
     if format_ is Format.TABLE and not trust:
         write_answer(words(found), output)
@@ -407,7 +416,8 @@ def _say_planned(made: Plan, population: Population, *, is_new: bool) -> None:
     if not is_new:
         say("Nothing was changed: this very plan was made before.")
     if made.of_period > 1:
-        say(f"It is one of {made.of_period} plans for {made.currency} in {made.period}; a report says so.")
+        plans = f"{made.of_period} plans for {made.currency} in days of {made.period}"
+        say(f"It is one of {plans}; a report says so.")
     left = population.left_out
     if left.lines:
         amount = money_text(left.amount_minor, made.currency)

@@ -86,13 +86,21 @@ def finite(number: float) -> float | None:
 
 
 def _of_totals(found: AuditReport) -> str:
+    from fairbrush.validation.audit.report import Group
+
     apart = sum(line.verdict != "in the interval" for line in found.lines)
     whose = {"creator": "creators", "payee": "payees", "size": "groups"}[str(found.group)]
-    return (
+    text = (
         "fast: what the records give. estimate, low, high: what regeneration would give, and between which"
         f" bounds it lies with {percent(found.level)} confidence, each by itself. Of {len(found.lines)} lines"
         f" ({whose}, and nobody) {apart} were given more or less than that."
     )
+    if found.group is not Group.SIZE and any(not one.fast and one.estimate > 0.0 for one in found.lines[:-1]):
+        text += (
+            " Who is in no record (fast 0) and yet has an estimate was found by a lucky draw: that they were"
+            " given too little is seen, how much too little is often overstated."
+        )
+    return text
 
 
 def _of_mis_paid(found: AuditReport) -> str:

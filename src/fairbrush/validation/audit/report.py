@@ -9,9 +9,8 @@ named.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,8 @@ from fairbrush.validation.audit.shares import Shares, mis_paid
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from numpy.typing import NDArray
+
+    from fairbrush.corpus.eligibility import Eligibility
 
 NOBODY = "(nobody)"
 ERASED = "(erased)"
@@ -122,9 +123,13 @@ def make_report(
     group: Group = Group.CREATOR,
     target: float = 0.1,
     level: float = 0.95,
-    now: datetime | None = None,
+    eligibility: Eligibility | None = None,
 ) -> AuditReport:
-    """Raises AuditError where nothing was measured yet, or a target or level is none."""
+    """eligibility: everybody who may be credited has a line, drawn or not: an interval holds at its level of
+    a line that was not picked for what was drawn. None: only who is in a record or was measured.
+
+    Raises AuditError where nothing was measured yet, or a target or level is none.
+    """
     _check_part(target, "--target")
     _check_part(level, "--level")
     kept = read_results(connection, plan.plan_id)
@@ -138,7 +143,7 @@ def make_report(
             next_step=f"Measure: fairbrush audit run {plan.plan_id[:12]}",
         )
     records = read_records(connection, [unit.attribution_id for unit in plan.units])
-    tables = _Tables.of(plan, records, behind)
+    tables = _Tables.of(plan, records, behind, also=_eligible_creators(eligibility, records))
     measured = tables.measured(positions, behind)
     fast = tables.fast
     losses = np.minimum(mis_paid(measured, fast.take(positions)) + tables.unmeasured(positions, behind), 1.0)
@@ -224,13 +229,23 @@ def ranking(scores: NDArray[np.float64], losses: NDArray[np.float64]) -> float |
     >>> ranking(np.array([0.9, 0.5, 0.5]), np.array([0.0, 1.0, 0.5]))
     0.8333333333333334
     """
-    first, second = np.triu_indices(len(scores), 1)
-    apart = np.sign(losses[first] - losses[second])
-    surer = np.sign(scores[second] - scores[first])
-    pairs = apart != 0.0
-    if not pairs.any():
-        return None
-    return float((0.5 + 0.5 * (apart * surer)[pairs]).mean())
+    pairs, balance = 0, 0.0
+    for at in range(len(scores)):  # row by row: all pairs at once would not fit the memory
+        apart = np.sign(losses[at] - losses[at + 1 :])
+        pairs += int(np.count_nonzero(apart))
+        balance += float(apart @ np.sign(scores[at + 1 :] - scores[at]))
+    return 0.5 + 0.5 * balance / pairs if pairs else None
+
+
+def _eligible_creators(eligibility: Eligibility | None, records: Mapping[str, Record]) -> set[str]:
+    if eligibility is None:
+        return set()
+    eligible = {
+        artist_id
+        for model_id in {record.model_id for record in records.values()}
+        for artist_id in eligibility.eligible(model_id)
+    }
+    return {eligibility.artists[artist_id].creator_id for artist_id in eligible}
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,8 +258,15 @@ class _Tables:
     plan: Plan
 
     @classmethod
-    def of(cls, plan: Plan, records: Mapping[str, Record], behind: Mapping[int, Result]) -> _Tables:
-        creators = {creator for record in records.values() for creator in record.shares}
+    def of(
+        cls,
+        plan: Plan,
+        records: Mapping[str, Record],
+        behind: Mapping[int, Result],
+        *,
+        also: Collection[str] = (),
+    ) -> _Tables:
+        creators = {creator for record in records.values() for creator in record.shares} | set(also)
         creators |= {creator for one in behind.values() for creator in one.shares}
         ordered = tuple(sorted(creators))
         rows = [_paid(records[unit.attribution_id]) for unit in plan.units]
@@ -373,7 +395,7 @@ def _notes(connection: DuckDBPyConnection, plan: Plan, used: int, totals: Totals
         )
     if plan.of_period > 1:
         notes.append(
-            f"{plan.of_period} audits of {plan.currency} in {plan.period} were planned: ask why,"
+            f"{plan.of_period} audits of {plan.currency} in days of {plan.period} were planned: ask why,"
             " and for all of their reports."
         )
     if not is_drawn_by_seed(plan):
