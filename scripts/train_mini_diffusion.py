@@ -392,8 +392,9 @@ class ArtistSampler:
         self.members = [np.array(rows[name]) for name in names]
         gallery = np.array([bool(pictures.in_gallery[members[0]]) for members in self.members])
         weight = np.sqrt([len(members) for members in self.members])
-        weight[gallery] *= gallery_fraction / weight[gallery].sum() if gallery.any() else 0
-        weight[~gallery] *= (1 - gallery_fraction) / weight[~gallery].sum()
+        for part, fraction in ((gallery, gallery_fraction), (~gallery, 1 - gallery_fraction)):
+            if part.any():
+                weight[part] *= fraction / weight[part].sum()
         self.weight, self.rng = weight / weight.sum(), rng
 
     def rows(self, count: int) -> NDArray[np.int64]:

@@ -149,23 +149,27 @@ def prior_pictures(base: Path, cache: Path) -> Pictures:
     )
 
 
-def training_pictures(hand: Hand, artist: str, prior: Pictures, tuning: Tuning) -> Pictures:
-    """The artist's works, then, unless nothing is preserved, the base's own outputs."""
-    kept = tuning.prior > 0
+def training_pictures(hand: Hand, artist: str, prior: Pictures | None) -> Pictures:
+    """The artist's works, then, unless nothing is preserved, the base's own outputs; "": nobody is named."""
     own = np.stack([shrink(Image.fromarray(pixels)) for pixels in hand.pixels])
     count = len(hand.titles)
+    works = Pictures(
+        own, [title_alone(title) for title in hand.titles], [artist] * count, np.ones(count, np.bool_)
+    )
+    if prior is None:
+        return works
     return Pictures(
-        np.concatenate([own, prior.pixels]) if kept else own,
-        [title_alone(title) for title in hand.titles] + (prior.titles if kept else []),
-        ["" if tuning.nameless else artist] * count + (prior.artists if kept else []),
-        np.arange(count + kept * len(prior.titles)) < count,
+        np.concatenate([own, prior.pixels]),
+        works.titles + prior.titles,
+        works.artists + prior.artists,
+        np.concatenate([works.in_gallery, prior.in_gallery]),
     )
 
 
-def tune(base: Path, artist: str, hand: Hand, prior: Pictures, out: Path, tuning: Tuning) -> None:
+def tune(base: Path, artist: str, hand: Hand, prior: Pictures | None, out: Path, tuning: Tuning) -> None:
     """Train the text encoder and the denoiser of ``base`` further; write everything to ``out``."""
     tuned_on, references = halves(hand, artist)
-    pictures = training_pictures(tuned_on, artist, prior, tuning)
+    pictures = training_pictures(tuned_on, "" if tuning.nameless else artist, prior)
     autoencoder, models = load(base)
     # whole captions only: an artist's works without their name would leak of themselves
     recipe = Recipe(rate=tuning.rate, drop_caption=0.0, drop_half=0.0, seed=tuning.seed)
@@ -222,7 +226,7 @@ def main() -> None:
     hand = load_hand(
         args.openclipart, args.artist, args.data / f"{slug(args.artist)}.npz", workers=args.workers
     )
-    prior = prior_pictures(args.base, args.data / "prior.npz")
+    prior = prior_pictures(args.base, args.data / "prior.npz") if args.prior else None
     tuning = Tuning(args.steps, args.rate, args.prior, args.nameless, args.seed)
     tune(args.base, args.artist, hand, prior, args.out, tuning)
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -85,6 +86,10 @@ def test_sampling_gives_each_part_its_fraction():
     assert known.in_gallery[rows].mean() == pytest.approx(0.75, abs=0.03)
     none = training.ArtistSampler(known, np.random.default_rng(0), gallery_fraction=0.0)
     assert not known.in_gallery[none.rows(400)].any()
+    alone = replace(known, in_gallery=np.ones_like(known.in_gallery))
+    with np.errstate(all="raise"):
+        whole = training.ArtistSampler(alone, np.random.default_rng(0), gallery_fraction=1.0)
+    assert whole.weight.sum() == pytest.approx(1.0)
 
 
 def test_an_effect_is_what_an_absence_changes_beyond_a_retraining():
