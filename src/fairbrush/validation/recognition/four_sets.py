@@ -15,10 +15,10 @@ from fairbrush.chain.canonical import canonical_digest
 from fairbrush.corpus.hints import NameFinder
 from fairbrush.errors import PromptError, ValidationError
 from fairbrush.validation.generators import Generator, LazyGenerator, Request, Sampling
-from fairbrush.validation.order import Order, negative_prompt_of, sampling_of, seeds_of
-from fairbrush.validation.prompts import coalition_prompt
+from fairbrush.validation.order import Order, sampling_of, seeds_of
 from fairbrush.validation.recognition.lifts import FEWEST_CONTENTS, LEVEL
-from fairbrush.validation.regenerate import Progress, missing_requests, regenerate
+from fairbrush.validation.recognition.protocol import Easel, Protocol
+from fairbrush.validation.regenerate import Progress
 
 LONGEST_SHOWN = 60  # characters of a prompt in a message
 
@@ -96,17 +96,23 @@ def draw_sets(
     ValidationError for too few contents."""
     notes: list[str] = []
     _check_contents(order.contents, subjects)
-    seeds = seeds_of(order.drawing, None)
-    sampling = sampling_of(order.drawing, None, base, notes)
-    unnamed = _requests(order, None, seeds, base)
-    named = [_requests(order, subject.word, seeds, base) for subject in subjects]
+    drawing, seeds = order.drawing, seeds_of(order.drawing, None)
+    sampling = sampling_of(drawing, None, base, notes)
+    protocol = Protocol(
+        order.contents, len(seeds), seeds[0], drawing.template, drawing.negative_prompt or "", sampling
+    )
+    unnamed = protocol.requests(None)
+    named = [protocol.requests(subject.word) for subject in subjects]
     wanted = list(dict.fromkeys(request for one in (unnamed, *named) for request in one))
+    easels = [
+        Easel(_read_to_the_end(generator, wanted), sampling, folder, drawing.batch)
+        for generator in (base, tuned)
+    ]
     told = _Both(report, 2 * len(wanted))
     left, made, missing = order.budget, 0, set[Request]()
-    for generator in (base, tuned):
-        easel = Easel(_read_to_the_end(generator, wanted), sampling, folder, order.drawing.batch)
-        lacking = missing_requests(wanted, sampling, generator, folder=folder)
-        now = lacking if left is None else lacking[:left]
+    for easel in easels:
+        lacking = easel.missing(wanted)
+        now = lacking[:left]
         left = None if left is None else left - len(now)
         put_off = set(lacking[len(now) :])
         easel.draw([request for request in wanted if request not in put_off], told.see)
@@ -115,10 +121,7 @@ def draw_sets(
         missing |= put_off
     ready = [place for place, one in enumerate(named) if not missing & {*unnamed, *one}]
     sets = [unnamed, *(named[place] for place in ready)] if ready else []
-    files = [
-        [Easel(generator, sampling, folder, order.drawing.batch).draw(one) for one in sets]
-        for generator in (base, tuned)
-    ]
+    files = [[easel.draw(one) for one in sets] for easel in easels]
     return Drawn(
         subjects=tuple(subjects[place] for place in ready),
         pending=tuple(one for place, one in enumerate(subjects) if place not in ready),
@@ -134,30 +137,9 @@ def draw_sets(
             for place in ready
         ),
         made=made,
-        to_make=sum(
-            len(missing_requests(wanted, sampling, generator, folder=folder)) for generator in (base, tuned)
-        ),
+        to_make=sum(len(easel.missing(wanted)) for easel in easels),
         notes=tuple(notes),
     )
-
-
-@dataclass(frozen=True)
-class Easel:
-    """What draws, and where images are kept. ``batch``: images at a time."""
-
-    generator: LazyGenerator
-    sampling: Sampling
-    folder: Path
-    batch: int
-
-    def draw(
-        self, requests: Sequence[Request], report: Callable[[Progress], None] = lambda _: None
-    ) -> list[Path]:
-        """The images, in order. Raises as ``regenerate``."""
-        made = regenerate(
-            requests, self.sampling, self.generator, folder=self.folder, batch=self.batch, report=report
-        )
-        return [one.path for one in made]
 
 
 def _check_contents(contents: Sequence[str], subjects: Sequence[Subject]) -> None:
@@ -174,24 +156,6 @@ def _check_contents(contents: Sequence[str], subjects: Sequence[Subject]) -> Non
                 f"The content {content[:LONGEST_SHOWN]!r} names {named[0]!r}, and must be drawn without.",
                 next_step="Leave the name out of --contents.",
             )
-
-
-def _requests(
-    order: TunedOrder, word: str | None, seeds: Sequence[int], generator: LazyGenerator
-) -> list[Request]:
-    """Content by content. Each has noise of its own, so that contents are independent even where a model
-    hardly draws them; a named image has the noise of its unnamed twin."""
-    names = [] if word is None else [word]
-    negative = negative_prompt_of(order.drawing, None, generator)
-    return [
-        Request(
-            coalition_prompt(order.drawing.template, content, names, model=True),
-            (seeds[0] + place * len(seeds) + step) % 2**64,
-            negative,
-        )
-        for place, content in enumerate(order.contents)
-        for step in range(len(seeds))
-    ]
 
 
 class _Both:
