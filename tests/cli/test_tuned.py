@@ -167,11 +167,10 @@ def test_the_words_say_what_no_evidence_means(examined: Examined, space: Path) -
 
 
 def test_who_is_found_is_said_with_what_that_means(examined: Examined, space: Path) -> None:
-    ran = command(space, *asked(examined, examined.artists[0], "--model", "fine", "--error-level", 0.999))
-    [one] = answer(space, *asked(examined, examined.artists[0], "--model", "fine", "--error-level", 0.999))[
-        "artists"
-    ]
-    nearer = max(effect["nearer"] for effect in one["effects"].values()) > 0
+    words = asked(examined, examined.artists[0], "--model", "fine", "--error-level", 0.999)
+    ran = command(space, *words)
+    [one] = answer(space, *words)["artists"]
+    nearer = one["effects"][one["strongest"]]["nearer"] > 0
     said = f"Evidence that fine is nearer to {examined.artists[0]}'s works than base, beyond what happens"
     assert (said in ran.text) == one["found"] == nearer
 
@@ -186,15 +185,25 @@ def test_rows_are_the_same_in_csv(examined: Examined, space: Path) -> None:
         assert float(row[f"{effect}_p"]) == one["effects"][effect]["p"]
 
 
-def test_everybody_is_asked_about_but_who_opted_out(examined: Examined, space: Path) -> None:
-    out = examined.artists[2]
+def test_everybody_is_asked_about_but_who_opted_out_or_has_too_few_works(
+    examined: Examined, space: Path, gallery: Gallery, tmp_path: Path
+) -> None:
+    out, one_work = examined.artists[2], tmp_path / "one"
+    one_work.mkdir()
+    shutil.copy(gallery.works[examined.artists[4]][0], one_work)
     assert command(space, "artist", "consent", out, "opted_out").code == 0
-    document = answer(space, *asked(examined, "--all", "--model", "fine", "--no-record"))
-    assert {one["artist"] for one in document["artists"]} == set(examined.artists) - {out}
-    assert document["images_made"] == 2 * 5 * 2
-    said = refusal(space, *asked(examined, out, "--model", "fine"))
+    assert command(space, "artist", "add", "Has One", one_work).code == 0
+    assert command(space, "index", "extend").code == 0
+    words = ["--model", "fine", "--no-record"]
+    document = answer(space, *asked(examined, "--all", *words, "--budget", 0))
+    measured = {one["artist"] for one in document["artists"]}
+    assert measured | set(document["pending"]) == set(examined.artists) - {out}
+    assert document["images_to_make"] == 2 * 5 * 2
+    assert "1 artists" in document["notes"][0]
+    said = refusal(space, *asked(examined, out, *words))
     assert "may not be measured" in said
     assert "--works DIR" in said
+    assert "too few works" in refusal(space, *asked(examined, "Has One", *words))
 
 
 def test_a_budget_is_kept_to_and_the_same_command_goes_on(examined: Examined, space: Path) -> None:
@@ -210,8 +219,13 @@ def test_a_budget_is_kept_to_and_the_same_command_goes_on(examined: Examined, sp
     second = answer(space, *words)
     assert (second["images_made"], second["images_to_make"], second["pending"]) == (8, 0, [])
     assert [one["artist"] for one in second["artists"]] == examined.artists[1:4]
-    nobody = answer(space, *asked(examined, examined.artists[4], "--model", "fine", "--budget", 0))
-    assert (nobody["artists"], nobody["pending"]) == ([], [examined.artists[4]])
+    nobody = asked(examined, examined.artists[4], "--model", "fine", "--budget", 0)
+    unknown = (
+        f"Not known yet: {examined.artists[4]}. 10 images are missing (0 new); the same command goes on.\n"
+    )
+    assert command(space, *nobody).text == unknown
+    rows_alone = command(space, *nobody, "--csv")
+    assert (rows_alone.text.count("\n"), rows_alone.stderr) == (1, unknown)
 
 
 def test_an_artist_is_told_of_their_tests(examined: Examined, space: Path, tmp_path: Path) -> None:
@@ -290,6 +304,10 @@ def test_a_checkpoint_takes_what_it_lacks_from_its_base(examined: Examined, spac
         (["{0}", "{1}", "--model", "fine", "--trigger", "sks"], "One trigger cannot stand for 2"),
         (["{0}", "--model", "fine", "--prompts", "3"], "--prompts does not go with --contents"),
         (["{0}", "--model", "fine", "--error-level", "1"], "is no error level"),
+        (["{0}", "--model", "fine", "--trigger", " "], "--trigger is blank"),
+        (["--works", ".", "--model", "fine", "--name", ""], "--name is blank"),
+        (["{0}", "--model", "fine", "--base-model", "sd-9"], "base's diffusers folder: --base-weights"),
+        (["{0}", "--model", "fine", "--base-weights", "nowhere"], "base's diffusers folder: --base-weights"),
         (["{0}", "--model", "fine", "--trigger", "owl"], "names 'owl'"),
         (["{0}", "--model", "fine", "--size", "60x60"], "multiples of 8"),
         (["--works", "nowhere", "--model", "fine"], "nowhere is no folder"),

@@ -12,6 +12,7 @@ from fairbrush.errors import ValidationError
 from fairbrush.validation.recognition.tuning import (
     Effect,
     FourSets,
+    Shifts,
     estimate,
     shifts_of,
     tuning_p_values,
@@ -116,6 +117,16 @@ def test_the_largest_effect_is_ranked_exactly() -> None:
         own = int(order[place])
         nulls = [style for style in range(STYLES) if style != own]
         assert tuning_p_values(shifts, own=own, nulls=nulls).p == (1 + place) / STYLES
+
+
+def test_less_far_away_than_from_others_is_not_nearer() -> None:
+    """The largest effect is below nought, though what is behind the name is above nought."""
+    raw = np.array([[-0.05, -0.5, -0.5], [0.05, 0.1, 0.0], [-0.1, -0.6, -0.5]])
+    shifts = Shifts(raw, np.ones(3))
+    assert shifts.strongest(0) is Effect.NAMED
+    assert not shifts.comes_nearer(0)
+    assert shifts.strongest(1) is Effect.BEHIND_NAME
+    assert shifts.comes_nearer(1)
 
 
 @pytest.mark.parametrize(

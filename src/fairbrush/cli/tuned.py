@@ -167,6 +167,9 @@ def tuned(
         lonely="--name" if name is not None and works is None else None,
         of_base={"--base-model": base_model, "--base-weights": base_weights} if loras else {},
     )
+    for flag, said in (("--name", name), ("--trigger", trigger)):
+        if said is not None and not said.strip():
+            raise ConfigError(f"{flag} is blank.", next_step="Say what prompts call the artist.")
     if prompts is not None and contents is not None:
         raise ConfigError("--prompts does not go with --contents.", next_step="Leave out one of them.")
     if not 0.0 < error_level < 1.0:
@@ -211,6 +214,8 @@ def tuned(
         write_answer(_words(found), output)
     else:
         emit(rows, format_, columns=COLUMNS, document=to_json(found), output=output)
+        for line in _unknown_yet(found):
+            say(line)
     for note in found.notes:
         say(note)
     if not no_record:
@@ -266,6 +271,8 @@ def _words(found: Examination) -> str:
         }
         for one in found.artists
     ]
+    if not rows:
+        return "\n".join(map(printable, _unknown_yet(found))) + "\n"
     sets, seeds = 2 * (1 + len(found.artists)), len(found.seeds)
     each = f"{seeds} {'seed' if seeds == 1 else 'seeds'} each"
     lines = [
@@ -286,15 +293,19 @@ def _sentences(found: Examination) -> Iterator[str]:
                 f"Evidence that {found.model_id} is nearer to {one.subject.label}'s works than {base}, beyond"
                 f" what happens to other artists': {_where(one, found.level)}."
             )
-    if found.pending:
-        yield (
-            f"Not known yet: {', '.join(found.pending)}. {found.to_make} images are missing; the same command"
-            " goes on."
-        )
+    yield from _unknown_yet(found)
     without = sum(not one.is_found for one in found.artists)
     if without:
         whom = found.artists[0].subject.label if len(found.artists) == 1 else f"{without} of them"
         yield f"No evidence that {found.model_id} was tuned on {whom}; that is not evidence that it was not."
+
+
+def _unknown_yet(found: Examination) -> Iterator[str]:
+    if found.pending:
+        yield (
+            f"Not known yet: {', '.join(found.pending)}. {found.to_make} images are missing ({found.made}"
+            " new); the same command goes on."
+        )
 
 
 def _where(one: Verdict, level: float) -> str:

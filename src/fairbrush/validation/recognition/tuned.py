@@ -22,17 +22,14 @@ from fairbrush.chain.canonical import canonical_digest, decimal_text
 from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.eligibility import CREDITED
 from fairbrush.corpus.membership import find_model
-from fairbrush.errors import ValidationError
+from fairbrush.errors import GeneratorError, ValidationError, WeightsNotFoundError
 from fairbrush.lookup import Lookup
 from fairbrush.style.affinity import style_rows
 from fairbrush.style.centroids import fit_style
 from fairbrush.validation.generators import LazyGenerator, Sampling
-from fairbrush.validation.order import generator_of
+from fairbrush.validation.order import Order, generator_of
 from fairbrush.validation.recognition.four_sets import Drawn, Subject, TunedOrder, draw_sets
-from fairbrush.validation.recognition.lifts import (
-    adjusted_p_values,
-    fewest_told,
-)
+from fairbrush.validation.recognition.lifts import adjusted_p_values, fewest_told
 from fairbrush.validation.recognition.styles import FEWEST_WORKS, Styles
 from fairbrush.validation.recognition.tuning import (
     Effect,
@@ -62,8 +59,7 @@ SAME_EYES = "Nearness is measured by one encoder, and another artist of a like s
 class Verdict:
     """shifts: of the artist's style first, then of other people's; beyond: float64 (n_effects, n_contents),
     each effect beyond the mean of others. ``q``: the smallest level at which the artist is found among those
-    asked about;
-    ``is_found``: at the test's level, and images really came nearer."""
+    asked about; ``is_found``: at the test's level, and the strongest effect really is nearer."""
 
     subject: Subject
     shifts: Shifts
@@ -138,10 +134,11 @@ def examine(
         tuned, base = _generators(settings, lookup.model, base_id, order)
         # before hours of drawing: an encoder that cannot be used is refused
         view = View(lookup.embedder(), lookup.index.space, is_independent=False)
-        styles, subjects = _asked_about(lookup, view, order)
+        styles, subjects, notes = _asked_about(lookup, view, order)
         folder = lookup.workspace / REGENERATIONS
         drawn = draw_sets(folder, order, subjects, tuned, base, report)
         base_name = lookup.model if order.drawing.loras else base_id
+        drawn = replace(drawn, notes=(*notes, *drawn.notes))
         return _judge(lookup, order, view, styles, drawn, base_name)
 
 
@@ -157,8 +154,8 @@ def _generators(
     is not known."""
     drawing = order.drawing
     if drawing.loras:
-        of_base = replace(drawing, loras=())
         base_name = model_id
+        base = generator_of(settings, base_name, replace(drawing, loras=()))
     else:
         if base_id is None and order.base_weights is None:
             raise ValidationError(
@@ -167,14 +164,13 @@ def _generators(
                 " its base: fairbrush model add MODEL --base BASE.",
             )
         base_name = base_id or "the base"
-        of_base = replace(drawing, weights=order.base_weights, base=None)
+        base = _base_of(settings, base_name, replace(drawing, weights=order.base_weights, base=None))
         source = drawing.weights or settings.generators.get(model_id)
         if source is not None and Path(source).suffix.casefold() == ".safetensors":
             base_source = order.base_weights or settings.generators.get(base_name) or base_name
             drawing = replace(
                 drawing, base=find_files(base_source, allow_download=drawing.allow_download).folder
             )
-    base = generator_of(settings, base_name, of_base)
     tuned = generator_of(settings, model_id, drawing)
     if tuned.model_digest == base.model_digest:
         raise ValidationError(
@@ -184,15 +180,32 @@ def _generators(
     return tuned, base
 
 
-def _asked_about(lookup: Lookup, view: View, order: TunedOrder) -> tuple[Styles, list[Subject]]:
-    """All styles, and who is asked about. Raises ValidationError, RegistryError, IndexMissingError."""
+def _base_of(settings: Settings, base_name: str, order: Order) -> LazyGenerator:
+    try:
+        return generator_of(settings, base_name, order)
+    except (GeneratorError, WeightsNotFoundError) as error:  # --weights and --base are the fine-tune's
+        raise type(error)(
+            f"The base cannot be used. {error.message}",
+            next_step="Name the base's diffusers folder: --base-weights DIR.",
+        ) from error
+
+
+def _asked_about(
+    lookup: Lookup, view: View, order: TunedOrder
+) -> tuple[Styles, list[Subject], tuple[str, ...]]:
+    """All styles, who is asked about, and what a reader must know of that. Raises ValidationError,
+    RegistryError, IndexMissingError."""
     styles = Styles.of_index(lookup.index)
     if order.works is not None:
-        return _with_folder(styles, view, order.works, lookup, order)
-    registry = lookup.eligibility.artists
+        return *_with_folder(styles, view, order.works, lookup, order), ()
+    registry, notes = lookup.eligibility.artists, tuple[str, ...]()
     asked = [lookup.artist_named(name) for name in order.artists]
     if order.everybody:
-        asked = [registry[one] for one in lookup.index.artist_ids if _may_be_measured(registry.get(one))]
+        all_of_them = [registry.get(one) for one in lookup.index.artist_ids]
+        allowed = [artist for artist in all_of_them if artist is not None and artist.consent in CREDITED]
+        asked = [artist for artist in allowed if _is_known(artist, styles, lookup)]
+        if left_out := len(allowed) - len(asked):
+            notes = (f"Left out, with under {FEWEST_WORKS} works in the index: {left_out} artists.",)
     if not asked:
         asked = [lookup.artist_named(name) for lora in order.drawing.loras for name in lora.artists]
     subjects = [_subject(artist, styles, lookup, order) for artist in dict.fromkeys(asked)]
@@ -202,27 +215,27 @@ def _asked_about(lookup: Lookup, view: View, order: TunedOrder) -> tuple[Styles,
         raise ValidationError(
             f"One trigger cannot stand for {len(subjects)} artists.", next_step="Ask about one at a time."
         )
-    return styles, subjects
+    return styles, subjects, notes
 
 
-def _may_be_measured(artist: Artist | None) -> bool:
-    return artist is not None and artist.consent in CREDITED
+def _is_known(artist: Artist, styles: Styles, lookup: Lookup) -> bool:
+    """By their style: of too few works there is none."""
+    return lookup.index.creator_of(artist.artist_id) in styles.creator_ids
 
 
 def _subject(artist: Artist, styles: Styles, lookup: Lookup, order: TunedOrder) -> Subject:
-    if not _may_be_measured(artist):
+    if artist.consent not in CREDITED:
         raise ValidationError(
             f"{artist.name} may not be measured: {artist.consent}.",
             next_step="Who asks for themselves gives their own works: --works DIR.",
         )
-    creator_id = lookup.index.creator_of(artist.artist_id)
-    if creator_id not in styles.creator_ids:
+    if not _is_known(artist, styles, lookup):
         raise ValidationError(
             f"{artist.name} has too few works in the index to be known by their style.",
             next_step=f"Add works until there are {FEWEST_WORKS} or more, then fairbrush index extend.",
         )
-    word = order.trigger or artist.name
-    return Subject(artist.name, artist.artist_id, word, styles.column_of(creator_id))
+    column = styles.column_of(lookup.index.creator_of(artist.artist_id))
+    return Subject(artist.name, artist.artist_id, order.trigger or artist.name, column)
 
 
 def _with_folder(
@@ -379,7 +392,7 @@ def _verdicts(measured: Sequence[_Measured], *, level: float) -> tuple[Verdict, 
             p_values=one.figures.p_values,
             estimates=one.figures.estimates,
             q=float(q),
-            is_found=bool(q <= level and one.shifts.raw[:, 0].max() > 0.0),
+            is_found=bool(q <= level) and one.shifts.comes_nearer(0),
             identity=one.identity,
         )
         for one, q in zip(measured, q_values, strict=True)

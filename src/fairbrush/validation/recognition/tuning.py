@@ -93,6 +93,11 @@ class Shifts:
         """The effect that is the style's largest."""
         return list(Effect)[int(self.standardised[:, style].argmax())]
 
+    def comes_nearer(self, style: int) -> bool:
+        """Whether the effect that is the style's largest is above nought, not just less below it than
+        others'."""
+        return bool(self.raw[self.standardised[:, style].argmax(), style] > 0.0)
+
     @property
     def largest(self) -> NDArray[np.float64]:
         """float64 (n_styles,): of the three effects, each style's largest."""
