@@ -171,7 +171,7 @@ def test_who_is_found_is_said_with_what_that_means(examined: Examined, space: Pa
     ran = command(space, *words)
     [one] = answer(space, *words)["artists"]
     nearer = one["effects"][one["strongest"]]["nearer"] > 0
-    said = f"Evidence that fine is nearer to {examined.artists[0]}'s works than base, beyond what happens"
+    said = f"Evidence that fine differs from base towards {examined.artists[0]}'s works, beyond what happens"
     assert (said in ran.text) == one["found"] == nearer
 
 

@@ -110,6 +110,14 @@ def test_no_tuning_at_all_gives_p_one() -> None:
     assert (shifts.raw == 0.0).all()
 
 
+def test_what_arithmetic_alone_changes_is_no_effect() -> None:
+    rng = np.random.default_rng(3)
+    same = simulated(rng, tuned=False)
+    shaken = [rows + 1e-7 * rng.normal(size=rows.shape) for rows in (same.tuned_named, same.tuned_unnamed)]
+    shifts = shifts_of(replace(same, tuned_named=shaken[0], tuned_unnamed=shaken[1]))
+    assert tuning_p_values(shifts, own=0, nulls=range(1, STYLES)).p == 1.0
+
+
 def test_the_largest_effect_is_ranked_exactly() -> None:
     shifts = shifts_of(simulated(np.random.default_rng(3)))
     order = np.argsort(-shifts.largest)

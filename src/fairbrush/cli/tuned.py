@@ -290,8 +290,8 @@ def _sentences(found: Examination) -> Iterator[str]:
     for one in found.artists:
         if one.is_found:
             yield (
-                f"Evidence that {found.model_id} is nearer to {one.subject.label}'s works than {base}, beyond"
-                f" what happens to other artists': {_where(one, found.level)}."
+                f"Evidence that {found.model_id} differs from {base} towards {one.subject.label}'s works,"
+                f" beyond what happens to other artists': {_where(one, found.level)}."
             )
     yield from _unknown_yet(found)
     without = sum(not one.is_found for one in found.artists)

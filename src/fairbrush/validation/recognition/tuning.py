@@ -32,6 +32,7 @@ from fairbrush.validation.recognition.lifts import FLATTEST, lifts_of, rank_p_va
 
 REPLICATES = 2000
 INTERVAL = (2.5, 97.5)  # percentiles
+ROUNDING = 1e-6  # an effect's standard deviation over styles, in cosine: less is arithmetic
 
 
 class Effect(StrEnum):
@@ -80,13 +81,12 @@ class Shifts:
     def standardised(self) -> NDArray[np.float64]:
         """float64 (n_effects, n_styles): over the spread, so that styles that tell contents apart strongly
         are not first by that alone; then how many standard deviations over styles each is above their
-        mean."""
+        mean; 0 where an effect is no more than rounding."""
         scaled = self.raw / self.spread
         away = scaled - scaled.mean(axis=1, keepdims=True)
         deviation = away.std(axis=1, keepdims=True)
-        found: NDArray[np.float64] = np.divide(
-            away, deviation, out=np.zeros_like(away), where=deviation > FLATTEST
-        )
+        is_more = (self.raw.std(axis=1, keepdims=True) > ROUNDING) & (deviation > FLATTEST)
+        found: NDArray[np.float64] = np.divide(away, deviation, out=np.zeros_like(away), where=is_more)
         return found
 
     def strongest(self, style: int) -> Effect:
