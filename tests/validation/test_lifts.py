@@ -53,8 +53,14 @@ class World:
         noise = 0.3 * self.rng.normal(size=(CONTENTS, DIM)) * self.directions
         return self.cosines(self.contents + effect + noise)
 
-    def p_value(self, after, own):
-        lifts = lifts_of(self.before, after).standardised
+    def naming(self, names, common):
+        """Images of the same contents whose names, one or one a content, mean no more than other names."""
+        effects = common + self.rng.normal(size=(names, DIM)) * self.directions
+        noise = 0.3 * self.rng.normal(size=(CONTENTS, DIM)) * self.directions
+        return self.cosines(self.contents + effects + noise)
+
+    def p_value(self, after, own, before=None):
+        lifts = lifts_of(self.before if before is None else before, after).standardised
         return rank_p_value(lifts[own], np.delete(lifts, own))
 
 
@@ -121,6 +127,22 @@ def test_flipping_signs_over_contents_would_take_any_name_with_an_effect_for_a_k
         by_styles += world.p_value(after, 0) <= 0.05
     assert by_contents >= 15  # one in four and more, where one in twenty was promised
     assert by_styles <= 8
+
+
+def test_what_any_name_does_favours_some_styles_unless_images_are_compared_with_other_names():
+    rng = np.random.default_rng(6)
+    unnamed, invented = [], []
+    for _ in range(150):
+        world = World(60, rng)
+        common = rng.normal(size=DIM) * world.directions
+        own = int(np.argmax(world.centroids[:, 0] @ common))  # the style that any name moves images to
+        after = world.naming(1, common)
+        unnamed.append(world.p_value(after, own))
+        invented.append(world.p_value(after, own, world.naming(CONTENTS, common)))
+    assert sum(p <= 0.05 for p in unnamed) >= 40  # one in four and more, where one in twenty was promised
+    for level in (0.05, 0.1, 0.25, 0.5):
+        found = sum(p <= level for p in invented)
+        assert stats.binomtest(found, 150, level, alternative="greater").pvalue > 0.01, (level, found)
 
 
 def all_p_values(artists, known, *, towards, rng):
