@@ -15,6 +15,7 @@ from PIL import Image
 from running import Ran
 from workspaces import Gallery, answer, command, rows
 
+from fairbrush.validation.recognition.controls import INVENTED
 from fairbrush.validation.recognition.recognition import recompute
 
 QUICK = ("--prompts", 4, "--seeds", 1, "--steps", 1, "--batch", 32)
@@ -70,7 +71,7 @@ def refusal(workspace: Path, *words: Any) -> str:
 # ------------------------------------------------------------------ what is answered and kept
 
 
-def test_everybody_is_measured_on_the_same_contents_and_noise_with_a_name_and_without(
+def test_everybody_is_measured_on_the_same_contents_and_noise_beside_invented_names(
     surveyed: Surveyed,
 ) -> None:
     document = surveyed.document
@@ -82,8 +83,13 @@ def test_everybody_is_measured_on_the_same_contents_and_noise_with_a_name_and_wi
         "a woman reading",
         "a bridge over a river",
     ]
-    assert (document["images_made"], document["images_to_make"]) == (24, 0)  # four of nobody, four of each
+    assert (document["images_made"], document["images_to_make"]) == (
+        24,
+        0,
+    )  # six times four
     assert images_in(surveyed.workspace) == 24
+    assert document["protocol"]["control"] == "invented"
+    assert document["protocol"]["control_names"] == list(INVENTED[:4])
     assert (document["pending"], document["refused"], document["artists_decided_over"]) == ([], [], 5)
     for one in document["artists"]:
         assert one["images"] == len(one["before"]) == 4
@@ -162,7 +168,7 @@ def test_one_more_artist_is_decided_together_with_those_kept_before(
 # ------------------------------------------------------------------ a budget, and interruptions
 
 
-def test_a_budget_is_spent_on_images_of_nobody_first_and_the_same_command_goes_on(
+def test_a_budget_is_spent_on_images_that_all_share_first_and_the_same_command_goes_on(
     surveyed: Surveyed, space: Path
 ) -> None:
     shutil.rmtree(space / "regenerations")
@@ -206,6 +212,30 @@ def test_where_the_database_is_busy_images_are_kept_and_nothing_else(
     assert images_in(space) == 48
     monkeypatch.undo()
     assert recognize(space, "--all", "--steps", 2, "--json").json["images_made"] == 0
+
+
+# ------------------------------------------------------------------ what artists are compared with
+
+
+def test_images_without_any_name_are_another_protocol(surveyed: Surveyed, space: Path) -> None:
+    name = surveyed.names[0]
+    document = recognize(space, name, "--control", "unnamed", "--json").json
+    assert (document["protocol"]["control"], document["protocol"]["control_names"]) == ("unnamed", [])
+    assert document["images_made"] == 4  # four of nobody; the artist's are there
+    assert document["artists_decided_over"] == 1
+    assert document["artists"][0]["after"] == surveyed.document["artists"][0]["after"]
+    assert document["artists"][0]["before"] != surveyed.document["artists"][0]["before"]
+
+
+def test_who_is_called_like_somebody_invented_is_not_what_others_are_compared_with(
+    surveyed: Surveyed, space: Path
+) -> None:
+    words = ["artist", "alias", surveyed.names[0], "--add", INVENTED[1]]
+    assert command(space, *words).code == 0
+    document = recognize(space, surveyed.names[1], "--json").json
+    assert document["protocol"]["control_names"] == [INVENTED[0], *INVENTED[2:5]]
+    assert document["images_made"] == 3
+    assert document["artists_decided_over"] == 1  # held against other images than those kept before
 
 
 # ------------------------------------------------------------------ who is measured
@@ -276,6 +306,8 @@ def test_too_few_works_or_a_name_too_long_for_the_model_are_refused_and_the_othe
         (["--all", "--model", "nothing-1"], "'nothing-1' is not registered"),
         (["--all", "--weights", "nowhere"], "no model at nowhere"),
         (["--all", "--size", "big"], "is no size"),
+        (["--all", "--control", "nobody"], "'nobody' is not one of 'invented', 'unnamed'"),
+        (["--all", "--template", "{content} " + "as always " * 80 + "by {artists}"], "to their end"),
         (["--all", "--precision", "float8"], "--precision 'float8'"),
     ],
 )

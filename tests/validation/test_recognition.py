@@ -9,15 +9,17 @@ import pytest
 from workspaces import Gallery
 
 import fairbrush.validation.recognition.contents
+import fairbrush.validation.recognition.controls
 import fairbrush.validation.recognition.protocol
 import fairbrush.validation.recognition.styles
-from fairbrush.corpus.hints import words_of
+from fairbrush.corpus.hints import NameFinder, words_of
 from fairbrush.errors import PromptError, ValidationError
 from fairbrush.index.distinctiveness import homecomings
 from fairbrush.index.search import open_index
 from fairbrush.validation.generators import Sampling
 from fairbrush.validation.prompts import Template
 from fairbrush.validation.recognition.contents import CONTENTS, first_contents
+from fairbrush.validation.recognition.controls import FEWEST_NAMES, INVENTED, control_names
 from fairbrush.validation.recognition.protocol import Protocol
 from fairbrush.validation.recognition.recognition import Cosines, Recognition, recompute
 from fairbrush.validation.recognition.styles import Styles, own_cosines
@@ -26,8 +28,8 @@ SAMPLING = Sampling(steps=1, guidance=5, scheduler=None, width=8, height=8)
 OF_STYLE = set(words_of("style art artist painting drawing sketch photo realistic by colorful detailed"))
 
 
-def protocol(*contents: str, seeds: int = 2) -> Protocol:
-    return Protocol(contents, seeds, 7, Template(), "blur", SAMPLING)
+def protocol(*contents: str, seeds: int = 2, controls: tuple[str, ...] = ("Xu", "Yves", "Zoe")) -> Protocol:
+    return Protocol(contents, seeds, 7, Template(), "blur", SAMPLING, controls)
 
 
 def test_contents_are_different_and_say_nothing_of_style() -> None:
@@ -38,20 +40,46 @@ def test_contents_are_different_and_say_nothing_of_style() -> None:
         first_contents(41)
 
 
-def test_an_image_with_a_name_has_a_twin_without_of_the_same_noise_and_contents_have_noise_of_their_own() -> (
-    None
-):
+def test_an_image_has_a_twin_of_the_same_content_and_noise_that_names_somebody_invented() -> None:
     asked = protocol("a fox", "a cat", "a tree")
-    named, unnamed = asked.requests("Ann"), asked.requests(None)
-    assert [one.seed for one in named] == [one.seed for one in unnamed] == [7, 8, 9, 10, 11, 12]
-    assert [one.prompt for one in unnamed[::2]] == ["a fox", "a cat", "a tree"]
-    assert [one.prompt for one in named[::2]] == [f"{c}, in the style of Ann" for c in asked.contents]
-    assert {one.negative_prompt for one in (*named, *unnamed)} == {"blur"}
+    named, twins = asked.requests("Ann"), asked.twins()
+    assert [one.seed for one in named] == [one.seed for one in twins] == [7, 8, 9, 10, 11, 12]
+    contents = [content for content in asked.contents for _ in range(2)]
+    assert [one.prompt for one in named] == [f"{content}, in the style of Ann" for content in contents]
+    names = ["Xu", "Yves", "Zoe", "Xu", "Yves", "Zoe"]
+    assert [one.prompt for one in twins] == [
+        f"{content}, in the style of {name}" for content, name in zip(contents, names, strict=True)
+    ]
+    assert {one.negative_prompt for one in (*named, *twins)} == {"blur"}
+    assert asked.images == 6
+
+
+def test_without_invented_names_twins_name_nobody() -> None:
+    asked = protocol("a fox", "a cat", controls=())
+    assert [one.prompt for one in asked.twins()] == ["a fox", "a fox", "a cat", "a cat"]
+    assert [one.seed for one in asked.twins()] == [7, 8, 9, 10]
+
+
+def test_figures_beside_different_names_are_not_compared() -> None:
+    digests = {protocol("a fox", controls=names).digest("float32") for names in [(), ("Xu",), ("Xu", "Yves")]}
+    assert len(digests) == 3
+
+
+def test_invented_names_are_different_and_none_names_anybody_registered() -> None:
+    assert len({"".join(words_of(name)) for name in INVENTED}) == len(INVENTED) == 48
+    assert control_names(40, NameFinder.of({})) == INVENTED[:40]
+    assert control_names(99, NameFinder.of({})) == INVENTED
+    registered = NameFinder.of({"a1": ["Elodie", "a pen name"], "a2": ["marla TENNQUIST"]})
+    assert control_names(3, registered) == (INVENTED[1], *INVENTED[3:5])
+    taken = NameFinder.of({name: [name] for name in INVENTED[FEWEST_NAMES - 1 :]})
+    with pytest.raises(PromptError, match="Only 7 of our 48 invented names"):
+        control_names(4, taken)
 
 
 def test_more_contents_keep_the_images_of_the_earlier_ones() -> None:
     few, more = protocol("a fox", "a cat"), protocol("a fox", "a cat", "a tree")
     assert more.requests("Ann")[:4] == few.requests("Ann")
+    assert more.twins()[:4] == few.twins()
     assert few.digest("float32") != more.digest("float32")
     assert few.digest("float32") != few.digest("float16")
 
@@ -100,6 +128,7 @@ def test_a_body_gives_the_same_figures_back_to_the_bit_and_holds_no_name() -> No
 def test_the_examples_of_recognition_are_true() -> None:
     for module in (
         fairbrush.validation.recognition.contents,
+        fairbrush.validation.recognition.controls,
         fairbrush.validation.recognition.protocol,
         fairbrush.validation.recognition.styles,
     ):

@@ -22,6 +22,7 @@ from fairbrush.cli.output import (
 from fairbrush.cli.registry import workspace_settings
 from fairbrush.embedding.encoder import Device
 from fairbrush.errors import ConfigError, ExitCode
+from fairbrush.validation.recognition.controls import Control
 
 if TYPE_CHECKING:
     from fairbrush.validation.recognition.kept import Verdicts
@@ -79,6 +80,9 @@ def recognize(
             show_default=False,
         ),
     ] = None,
+    control: Annotated[
+        Control, typer.Option(help="What an image with a name is compared with: an invented name, or none.")
+    ] = Control.INVENTED,
     negative_prompt: Annotated[str | None, typer.Option(help="[default: none]")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Images of each content.")] = 2,
     seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="The first seed.")] = 0,
@@ -110,8 +114,8 @@ def recognize(
 ) -> None:
     """Measure how exactly a model reproduces artists' styles by name, and keep it for policies.
 
-    Images with an artist's name are held against twins without it, and the artist's style against everybody
-    else's. Images are kept: an interrupted run goes on. Needs: pip install "fairbrush[validate]".
+    Images with an artist's name are held against twins with an invented one, and the artist's style against
+    everybody else's. Images are kept: an interrupted run goes on. Needs: pip install "fairbrush[validate]".
     """
     from fairbrush.validation.generators import Precision
     from fairbrush.validation.order import Order
@@ -152,8 +156,9 @@ def recognize(
         allow_download=allow_download,
     )
     texts = first_contents(prompts or USUAL_PROMPTS) if contents is None else read_contents(contents)
+    wanted = Wanted(tuple(artists or ()), texts, control, budget)
     with drawing_progress() as report:
-        survey = measure(settings, order, Wanted(tuple(artists or ()), texts, budget), report=report)
+        survey = measure(settings, order, wanted, report=report)
     verdicts = keep_survey(settings, survey, level=error_level)
     rows = [_row(one, verdicts) for one in survey.measured if one.artist_id in verdicts.by_artist]
     emit(rows, format_, columns=COLUMNS, document=_document(survey, verdicts), output=output)
@@ -192,6 +197,8 @@ def _document(survey: Survey, verdicts: Verdicts) -> dict[str, Any]:
             "seeds": protocol.seeds,
             "first_seed": protocol.first_seed,
             "template": protocol.template.both,
+            "control": Control.INVENTED if protocol.controls else Control.UNNAMED,
+            "control_names": list(protocol.controls),
             "negative_prompt": protocol.negative_prompt,
             "steps": sampling.steps,
             "guidance": sampling.guidance,
@@ -243,7 +250,7 @@ def _talk(survey: Survey, verdicts: Verdicts) -> list[str]:
     if undefined := [one.name for one in survey.measured if one.figures.fidelity.raw is None]:
         lines.append(
             f"Fidelity is undefined, so not reproducible, for {_some(undefined)}: their own works are no"
-            " nearer to each other than images of nobody are."
+            " nearer to each other than images that do not name them are."
         )
     tested = len(verdicts.by_artist)
     if tested:

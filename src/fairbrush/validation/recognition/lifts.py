@@ -72,8 +72,8 @@ def lifts_of(before: ArrayLike, after: ArrayLike) -> Lifts:
     spread = first.std(axis=0, ddof=1)
     if (spread <= FLATTEST).any():
         raise ValidationError(
-            "Without a name all contents look alike to a style: the model draws one image, whatever it is"
-            " asked.",
+            "Without the artist's name all contents look alike to a style: the model draws one image,"
+            " whatever it is asked.",
             next_step="Give other contents, or check the weights.",
         )
     return Lifts((second - first).mean(axis=0), spread)
@@ -97,8 +97,8 @@ class Fidelity:
 
     ``raw``: 0 as far as the name brings them to the median other style, 1 as near as the artist's own works
     lie; ``value``: within [0, 1]; ``low`` and ``high``: its 95 % interval. ``baseline``: the mean cosine
-    without a name; ``own``: the median cosine of the artist's works to the artist without them. All but these
-    two are None where it is undefined: ``own`` is not above ``baseline``, so that there is no way to go.
+    without the name; ``own``: the median cosine of the artist's works to the artist without them. All but
+    these two are None where it is undefined: ``own`` is not above ``baseline``, so there is no way to go.
     """
 
     raw: float | None

@@ -1,8 +1,9 @@
 """What a model is asked to draw so that artists can be compared: the same for everybody but the name.
 
-Enters: contents, seeds, a template, a sampling. Leaves: requests. The rules: an image that names an artist
-has a twin that names nobody, of the same content and noise; and each content has noise of its own, so that
-contents are independent of each other even where a model hardly draws them.
+Enters: contents, seeds, a template, a sampling, names of nobody. Leaves: requests. The rules: an image that
+names an artist has a twin of the same content and noise that names somebody invented, or nobody; and each
+content has noise of its own, so that contents are independent of each other even where a model hardly draws
+them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ ALGORITHM = "1"  # raise it when the same images would give other figures
 
 @dataclass(frozen=True)
 class Protocol:
-    """``seeds``: images of each content; ``first_seed``: of the first content's first image."""
+    """``seeds``: images of each content; ``first_seed``: of the first content's first image; ``controls``:
+    invented names, for twins in turn; none: twins name nobody."""
 
     contents: tuple[str, ...]
     seeds: int
@@ -30,23 +32,40 @@ class Protocol:
     template: Template
     negative_prompt: str
     sampling: Sampling
+    controls: tuple[str, ...] = ()
 
-    def requests(self, name: str | None) -> list[Request]:
-        """Content by content, each with its seeds. None: nobody is named.
+    @property
+    def images(self) -> int:
+        """How many name one artist, and how many twins they have."""
+        return len(self.contents) * self.seeds
 
-        >>> asked = Protocol(("a fox", "a cat"), 2, 7, Template(), "", Sampling(1, 5.0, None, 8, 8))
+    def requests(self, name: str) -> list[Request]:
+        """Content by content, each with its seeds.
+
+        >>> asked = Protocol(("a fox", "a cat"), 2, 7, Template(), "", Sampling(1, 5.0, None, 8, 8), ("Xu",))
         >>> [(one.prompt, one.seed) for one in asked.requests("Ann")][1:3]
         [('a fox, in the style of Ann', 8), ('a cat, in the style of Ann', 9)]
         """
-        names = [] if name is None else [name]
+        return self._naming([[name]])
+
+    def twins(self) -> list[Request]:
+        """The same contents and noise without the artist.
+
+        >>> asked = Protocol(("a fox", "a cat"), 2, 7, Template(), "", Sampling(1, 5.0, None, 8, 8), ("Xu",))
+        >>> [(one.prompt, one.seed) for one in asked.twins()][1:3]
+        [('a fox, in the style of Xu', 8), ('a cat, in the style of Xu', 9)]
+        """
+        return self._naming([[name] for name in self.controls] or [[]])
+
+    def _naming(self, in_turn: Sequence[Sequence[str]]) -> list[Request]:
+        contents = [content for content in self.contents for _ in range(self.seeds)]
         return [
             Request(
-                coalition_prompt(self.template, content, names, model=True),
-                (self.first_seed + place * self.seeds + step) % 2**64,
+                coalition_prompt(self.template, content, in_turn[place % len(in_turn)], model=True),
+                (self.first_seed + place) % 2**64,
                 self.negative_prompt,
             )
-            for place, content in enumerate(self.contents)
-            for step in range(self.seeds)
+            for place, content in enumerate(contents)
         ]
 
     def digest(self, precision: str) -> str:
@@ -60,6 +79,7 @@ class Protocol:
                 "first_seed": self.first_seed,
                 "template": [self.template.both, self.template.conjunction],
                 "negative_prompt": self.negative_prompt,
+                "controls": list(self.controls),
                 "steps": sampling.steps,
                 "guidance": decimal_text(float(sampling.guidance)),
                 "scheduler": sampling.scheduler,
@@ -97,5 +117,6 @@ class Easel:
         return [one.path for one in made]
 
     def unread(self, prompts: Iterable[str]) -> str:
-        """What the model does not read of the longest of them, empty where it reads all."""
-        return self.generator.load().unread(max(prompts, key=len))
+        """What the model does not read of the first that is too long, empty where it reads all."""
+        generator = self.generator.load()
+        return next(filter(None, map(generator.unread, dict.fromkeys(prompts))), "")

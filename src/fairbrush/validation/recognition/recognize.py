@@ -1,23 +1,25 @@
 """``fairbrush recognize`` in a workspace: from artists to what a model makes of their names.
 
 Enters: settings, an ``Order`` and whom to measure. Leaves: a ``Survey``. The rules: only whom eligibility
-lets be credited is measured; images without a name come first, since all share them; what a budget leaves out
-is pending, and the same command goes on from the images that are there.
+lets be credited is measured; images that name no artist come first, since all share them; what a budget
+leaves out is pending, and the same command goes on from the images that are there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fairbrush.chain.canonical import canonical_digest
-from fairbrush.errors import RegenerationError, RegistryError, ValidationError
+from fairbrush.corpus.hints import NameFinder
+from fairbrush.errors import PromptError, RegenerationError, RegistryError, ValidationError
 from fairbrush.lookup import NO_CALIBRATION, Lookup
 from fairbrush.style.centroids import FEWEST_WORKS
 from fairbrush.validation.order import Order, generator_of, sampling_of, seeds_of
+from fairbrush.validation.recognition.controls import Control, control_names
 from fairbrush.validation.recognition.lifts import FEWEST_CONTENTS, false_discovery_control
 from fairbrush.validation.recognition.protocol import ALGORITHM, Easel, Protocol, loaded_once
 from fairbrush.validation.recognition.recognition import Cosines, Recognition
@@ -38,11 +40,12 @@ LONGEST_SHOWN = 60  # characters of a name in a message
 
 @dataclass(frozen=True)
 class Wanted:
-    """Whom to measure, and on what. ``artists``: names or ids; none: everybody who may be credited and has
-    works enough. ``budget``: how many images are made at most, None: all."""
+    """Whom to measure, on what, and beside what. ``artists``: names or ids; none: everybody who may be
+    credited and has works enough. ``budget``: how many images are made at most, None: all."""
 
     artists: tuple[str, ...]
     contents: tuple[str, ...]
+    control: Control = Control.INVENTED
     budget: int | None = None
 
 
@@ -102,6 +105,9 @@ def recognize(
             order.negative_prompt or "",
             sampling_of(order, None, generator, notes),
         )
+        if wanted.control is Control.INVENTED:
+            registered = NameFinder.of(lookup.eligibility.names)
+            protocol = replace(protocol, controls=control_names(protocol.images, registered))
         easel = Easel(generator, protocol.sampling, lookup.workspace / REGENERATIONS, order.batch)
         # before hours of drawing: an encoder that cannot be used is refused
         view = View(lookup.embedder(), lookup.index.space, is_independent=False)
@@ -193,13 +199,16 @@ def _draw(
     budget: int | None,
     report: Callable[[Progress], None],
 ) -> _Drawn:
-    """Make what is missing, as far as the budget goes. Raises RegenerationError where images without a name
-    could not be made: nobody can be measured without them."""
-    unnamed = easel.missing(protocol.requests(None)) if artists else []
+    """Make what is missing, as far as the budget goes. Raises PromptError or RegenerationError where twins
+    cannot be made: nobody can be measured without them."""
+    twins = easel.missing(protocol.twins()) if artists else []
     missing = {artist: easel.missing(protocol.requests(artist.name)) for artist in artists}
-    beyond = _beyond_reading(easel, missing) if budget != 0 else {}
+    beyond: dict[Artist, Refused] = {}
+    if budget != 0:
+        _check_reading(easel, twins)
+        beyond = _beyond_reading(easel, missing)
     missing = {artist: requests for artist, requests in missing.items() if artist not in beyond}
-    in_order = [*unnamed, *(request for requests in missing.values() for request in requests)]
+    in_order = [*twins, *(request for requests in missing.values() for request in requests)]
     wanted = list(dict.fromkeys(in_order))[:budget]
     failure = None
     try:
@@ -207,11 +216,11 @@ def _draw(
     except RegenerationError as error:  # the others were made
         failure = error
     still = set(easel.missing(wanted))
-    if failure is not None and (not still or any(request in still for request in unnamed)):
+    if failure is not None and (not still or any(request in still for request in twins)):
         raise failure
     failed = [artist for artist, requests in missing.items() if not still.isdisjoint(requests)]
     made = set(wanted) - still
-    has_twins = all(request in made for request in unnamed)
+    has_twins = made.issuperset(twins)
     ready = [artist for artist, requests in missing.items() if has_twins and made.issuperset(requests)]
     return _Drawn(
         ready,
@@ -226,6 +235,15 @@ def _reason(failure: RegenerationError | None) -> str:
     return (
         "some images could not be made" if failure is None else f"images could not be made: {failure.message}"
     )
+
+
+def _check_reading(easel: Easel, twins: Sequence[Request]) -> None:
+    """Raises PromptError where the text encoder does not read them to their end."""
+    if twins and (beyond := easel.unread(request.prompt for request in twins)):
+        raise PromptError(
+            f"The model does not read all prompts to their end: it stops before {beyond[:LONGEST_SHOWN]!r}.",
+            next_step="Give shorter contents or a shorter template.",
+        )
 
 
 def _beyond_reading(easel: Easel, missing: dict[Artist, list[Request]]) -> dict[Artist, Refused]:
@@ -253,21 +271,21 @@ def _measured(
     index = lookup.index
     styles = Styles.of_index(index)
 
-    def cosines(name: str | None) -> NDArray[np.float64]:
+    def cosines(requests: Sequence[Request]) -> NDArray[np.float64]:
         """float64 (n_contents, n_styles), means over seeds."""
-        found = styles.cosines(view.styled(easel.draw(protocol.requests(name))))
+        found = styles.cosines(view.styled(easel.draw(requests)))
         by_content: NDArray[np.float64] = found.reshape(len(protocol.contents), protocol.seeds, -1).mean(
             axis=1
         )
         return by_content
 
-    before = cosines(None)
+    before = cosines(protocol.twins())
     for artist in artists:
         creator_id = index.creator_of(artist.artist_id)
-        measured = Cosines.of(
-            before, cosines(artist.name), own_cosines(index, creator_id), own=styles.column_of(creator_id)
-        )
         requests = protocol.requests(artist.name)
+        measured = Cosines.of(
+            before, cosines(requests), own_cosines(index, creator_id), own=styles.column_of(creator_id)
+        )
         asked = {
             **identity,
             "artist_id": artist.artist_id,
