@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +86,7 @@ def image_key(request: Request, sampling: Sampling, *, model_digest: str, precis
     )
 
 
+@cache
 def _diffusers_version() -> str | None:
     try:
         return version("diffusers")
