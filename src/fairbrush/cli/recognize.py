@@ -207,6 +207,7 @@ def _document(survey: Survey, verdicts: Verdicts) -> dict[str, Any]:
             "height": sampling.height,
         },
         "error_level": verdicts.level,
+        "other_protocols": verdicts.other_protocols,
         "artists_decided_over": len(verdicts.by_artist),
         "artists_reproducible": sum(one.is_reproducible for one in verdicts.by_artist.values()),
         "artists": [
@@ -264,6 +265,11 @@ def _talk(survey: Survey, verdicts: Verdicts) -> list[str]:
                 f"With so few styles to compare with, nobody is called reproducible unless {verdicts.fewest}"
                 f" of the {tested} come out first."
             )
+    if tested and verdicts.other_protocols:
+        lines.append(
+            f"This model was measured under {verdicts.other_protocols} other protocols too. The error level"
+            " is of one protocol, chosen before its answers were seen."
+        )
     if survey.to_make:
         lines.append(
             f"{survey.to_make} images are still to be made, for {len(survey.pending)} artists"

@@ -51,11 +51,13 @@ class Verdict:
 @dataclass(frozen=True)
 class Verdicts:
     """Of all artists of one model and protocol, by artist id. ``new``: measurements that were not kept
-    before; ``fewest``: how many must rank first for any to be told."""
+    before; ``other_protocols``: under which the model was measured too; ``fewest``: how many must rank first
+    for any to be told."""
 
     level: float
     by_artist: Mapping[str, Verdict]
     new: int
+    other_protocols: int
 
     @property
     def fewest(self) -> int:
@@ -84,7 +86,8 @@ def keep(store: Store, survey: Survey, *, level: float, now: datetime) -> Verdic
         insert_rows(connection, "recognition", [_row(survey, one, now) for one in new])
         verdicts = _decide(_family(connection, survey, measured), level)
         _state(store, verdicts, measured, level=level, now=now)
-    return Verdicts(level, verdicts, len(new))
+        others = _other_protocols(connection, survey)
+    return Verdicts(level, verdicts, len(new), others)
 
 
 def _known_artists(connection: DuckDBPyConnection) -> set[str]:
@@ -114,6 +117,14 @@ def _family(
     now = {one.recognition_id for one in measured}
     latest |= {row[2]: row for row in rows if row[0] in now}
     return list(latest.values())
+
+
+def _other_protocols(connection: DuckDBPyConnection, survey: Survey) -> int:
+    [(found,)] = connection.execute(
+        "SELECT count(DISTINCT protocol) FROM recognition WHERE model_digest = ? AND protocol <> ?",
+        [survey.model_digest, survey.protocol_id],
+    ).fetchall()
+    return int(found)
 
 
 def _decide(family: Sequence[tuple[Any, ...]], level: float) -> dict[str, Verdict]:

@@ -51,7 +51,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Refused:
-    """``name``: as it was asked for."""
+    """``name``: as it was asked for; ``reason``: without a full stop."""
 
     name: str
     reason: str
@@ -158,7 +158,7 @@ def _whom(lookup: Lookup, wanted: Wanted) -> tuple[list[Artist], list[Refused], 
         try:
             artist = lookup.artist_named(name)
         except RegistryError as error:
-            refused.append(Refused(name, error.message))
+            refused.append(Refused(name, error.message.removesuffix(".")))
             continue
         if reason := _why_not(lookup, artist):
             refused.append(Refused(name, reason))
@@ -233,7 +233,9 @@ def _draw(
 
 def _reason(failure: RegenerationError | None) -> str:
     return (
-        "some images could not be made" if failure is None else f"images could not be made: {failure.message}"
+        "some images could not be made"
+        if failure is None
+        else f"images could not be made: {failure.message.removesuffix('.')}"
     )
 
 
