@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,10 +106,16 @@ def root(
     help_when_alone(context)
 
 
+@functools.cache
+def _commands() -> Any:
+    """Built once: it takes longer than many a command, and a process may run several."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line; gives the exit code. Errors go to stderr, answers to stdout."""
     try:
-        code = int(app(arguments, standalone_mode=False) or ExitCode.DONE)
+        code = int(_commands()(arguments, standalone_mode=False) or ExitCode.DONE)
     except FairbrushError as error:
         return _complain(error.exit_code, error.message, error.next_step)
     except _UsageError as error:
