@@ -226,6 +226,11 @@ def test_images_without_any_name_are_another_protocol(surveyed: Surveyed, space:
     assert (document["artists_decided_over"], document["other_protocols"]) == (1, 1)
     assert document["artists"][0]["after"] == surveyed.document["artists"][0]["after"]
     assert document["artists"][0]["before"] != surveyed.document["artists"][0]["before"]
+    # what was stated under the one is not decided anew when somebody is measured under the other
+    source = stated(space)[name]["source"]
+    assert recognize(space, surveyed.names[1]).code == 0
+    assert stated(space)[name]["source"] == source
+    assert f"recognition {document['artists'][0]['recognition_id'][:16]}: " in source
 
 
 def test_who_is_called_like_somebody_invented_is_not_what_others_are_compared_with(

@@ -3,12 +3,13 @@
 Enters: a ``Survey``. Leaves: rows in ``recognition``, a figure an artist in ``fidelity``, and ``Verdicts``.
 The rules: a row of ``recognition`` is never changed; who is told is decided anew whenever somebody is added,
 over all artists that were measured of one model under one protocol by one encoder, since an error level is
-about all of them; a figure that somebody else stated stays until its artist is measured again.
+about all of them; a figure that somebody else stated, or another protocol, stays until its artist is
+measured again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from fairbrush.validation.recognition.recognition import Recognition
     from fairbrush.validation.recognition.recognize import Survey
 
-SOURCE = "recognition "  # how a source starts that is written here
 _SHOWN_ID = 16
 
 
@@ -84,8 +84,10 @@ def keep(store: Store, survey: Survey, *, level: float, now: datetime) -> Verdic
         measured = [one for one in survey.measured if one.artist_id in there]
         new = [one for one in measured if not _is_kept(connection, one.recognition_id)]
         insert_rows(connection, "recognition", [_row(survey, one, now) for one in new])
-        verdicts = _decide(_family(connection, survey, measured), level)
-        _state(store, verdicts, measured, level=level, now=now)
+        family = _family(connection, survey)
+        verdicts = _decide(_latest(family, measured), level)
+        ours = {_named(row[0]) for row in family}
+        _state(store, verdicts, measured, ours, level=level, now=now)
         others = _other_protocols(connection, survey)
     return Verdicts(level, verdicts, len(new), others)
 
@@ -101,11 +103,9 @@ def _is_kept(connection: DuckDBPyConnection, recognition_id: str) -> bool:
     return bool(found.fetchall())
 
 
-def _family(
-    connection: DuckDBPyConnection, survey: Survey, measured: Sequence[Recognition]
-) -> list[tuple[Any, ...]]:
-    """One row an artist: this run's, else the latest."""
-    rows = connection.execute(
+def _family(connection: DuckDBPyConnection, survey: Survey) -> list[tuple[Any, ...]]:
+    """All that can be compared, in the order it was recorded."""
+    return connection.execute(
         """
         SELECT recognition_id, model_id, artist_id, fidelity, p_value, nulls FROM recognition
         WHERE model_digest = ? AND encoder_id = ? AND space_id = ? AND protocol = ?
@@ -113,9 +113,13 @@ def _family(
         """,
         [survey.model_digest, survey.encoder_id, survey.space_id, survey.protocol_id],
     ).fetchall()
-    latest = {row[2]: row for row in rows}
+
+
+def _latest(family: Sequence[tuple[Any, ...]], measured: Sequence[Recognition]) -> list[tuple[Any, ...]]:
+    """One row an artist: this run's, else the latest."""
+    latest = {row[2]: row for row in family}
     now = {one.recognition_id for one in measured}
-    latest |= {row[2]: row for row in rows if row[0] in now}
+    latest |= {row[2]: row for row in family if row[0] in now}
     return list(latest.values())
 
 
@@ -144,17 +148,18 @@ def _state(
     store: Store,
     verdicts: Mapping[str, Verdict],
     measured: Sequence[Recognition],
+    ours: Set[str],
     *,
     level: float,
     now: datetime,
 ) -> None:
-    """Write each one's figure where policies look for it."""
+    """Write each one's figure where policies look for it. ``ours``: how sources that may be replaced start."""
     known = read_fidelity(store.connection)
     just_now = {one.artist_id for one in measured}
     for one in verdicts.values():
         stated = known.get((one.model_id, one.artist_id))
-        is_ours = stated is None or stated.model_id != one.model_id or stated.source.startswith(SOURCE)
-        if one.artist_id not in just_now and not is_ours:
+        is_free = stated is None or stated.model_id != one.model_id or stated.source.split(":")[0] in ours
+        if one.artist_id not in just_now and not is_free:
             continue
         record_fidelity(
             store,
@@ -167,10 +172,14 @@ def _state(
         )
 
 
+def _named(recognition_id: str) -> str:
+    return f"recognition {recognition_id[:_SHOWN_ID]}"
+
+
 def _source(one: Verdict, *, level: float, tested: int) -> str:
     undefined = "; fidelity is undefined" if one.fidelity is None else ""
     return (
-        f"{SOURCE}{one.recognition_id[:_SHOWN_ID]}: p = {one.p_value:.4g} among {one.nulls} other styles,"
+        f"{_named(one.recognition_id)}: p = {one.p_value:.4g} among {one.nulls} other styles,"
         f" decided at a false discovery rate of {level:g} over {tested} artists{undefined}"
     )
 
