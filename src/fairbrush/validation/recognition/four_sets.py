@@ -101,7 +101,7 @@ def draw_sets(
     protocol = Protocol(
         order.contents, len(seeds), seeds[0], drawing.template, drawing.negative_prompt or "", sampling
     )
-    unnamed = protocol.requests(None)
+    unnamed = protocol.twins()
     named = [protocol.requests(subject.word) for subject in subjects]
     wanted = list(dict.fromkeys(request for one in (unnamed, *named) for request in one))
     easels = [

@@ -153,7 +153,7 @@ def _state(
     level: float,
     now: datetime,
 ) -> None:
-    """Write each one's figure where policies look for it. ``ours``: how sources that may be replaced start."""
+    """Write each figure where policies look for it. ``ours``: how sources that may be replaced start."""
     known = read_fidelity(store.connection)
     just_now = {one.artist_id for one in measured}
     for one in verdicts.values():
