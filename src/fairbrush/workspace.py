@@ -72,9 +72,9 @@ encoder = {encoder}
 # opted_out = "escrow"      # artists who opted out: escrow or unattributed
 # fine_tune_weight = 0.5    # of a fine-tune's part, what is not its base's
 # index = "v0001"           # whose records pay; else the current version on adoption
-# What fairbrush calibrate measured is applied only where it is named, by id or its first digits:
+# What fairbrush calibrate measured is applied only where it is named, by id or its first digits; a b of
+# "calibrated:0123abcd" is that of each model.
 # calibration = "0123abcd"  # to look-ups, and to which records pay
-# b = "calibrated:0123abcd" # b as it was measured of each model
 
 # Where the weights of generating models lie, for fairbrush validate: diffusers folders, safetensors.
 # [generators]

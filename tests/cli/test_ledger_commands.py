@@ -73,7 +73,7 @@ def sound(space: Path) -> int:
 
 def test_verify_names_the_first_altered_row_and_exits_with_1(space):
     told = answer(space, "ledger", "verify")
-    assert (told["schema"], told["sound"], told["records"]) == ("fairbrush.ledger_verify/1", True, 43)
+    assert (told["schema"], told["sound"], told["records"]) == ("fairbrush.ledger_verify/1", True, 49)
     alter(space, "UPDATE posting SET amount_minor = amount_minor + 1 WHERE line = 2")
     ran = command(space, "ledger", "verify", "--json")
     assert ran.code == 1
