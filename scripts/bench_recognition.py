@@ -21,6 +21,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -326,7 +327,8 @@ def main() -> None:
     # rendered only where the workspace is still to be made
     is_made = (args.work / "space" / "indexes" / "CURRENT").exists()
     roles = Roles({}, {}, {}, {}) if is_made else assign_roles(args.openclipart, workers=args.workers)
-    workspace = build_workspace(args.work, roles)
+    with redirect_stdout(sys.stderr):
+        workspace = build_workspace(args.work, roles)
     of = {"contents": args.contents, "seeds": args.seeds}
     survey = measure(workspace, **of)
     verdicts = keep_survey(settings_of(workspace), survey, level=LEVELS[0])
