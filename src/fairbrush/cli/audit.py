@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairbrush.cli.audit_words import figures, finite, loud, money_text, words
-from fairbrush.cli.drawing import drawing_progress, one_of, parse_size
+from fairbrush.cli.drawing import (
+    AllowDownloadFlag,
+    BaseOption,
+    BatchOption,
+    DeviceOption,
+    NoSafetyCheckerFlag,
+    PrecisionOption,
+    TemplateOption,
+    TunedLoraOption,
+    drawing_progress,
+    one_of,
+    parse_size,
+)
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -192,15 +204,8 @@ def run(
             show_default=False,
         ),
     ] = None,
-    base: Annotated[
-        Path | None, typer.Option(help="A diffusers folder of the model a checkpoint was tuned from.")
-    ] = None,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE[:SCALE]=ARTIST,ARTIST", help="A LoRA and whom it was tuned on; may be repeated."
-        ),
-    ] = None,
+    base: BaseOption = None,
+    lora: TunedLoraOption = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Images of each coalition.")] = 4,
     seed: Annotated[
         int | None,
@@ -216,13 +221,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            help="How a prompt names artists.  [default: {content}, in the style of {artists}]",
-            show_default=False,
-        ),
-    ] = None,
+    template: TemplateOption = None,
     negative_prompt: Annotated[str | None, typer.Option(help="[default: what the file says]")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="[default: what the file says, 25]")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="[default: what the file says, 7.5]")] = None,
@@ -235,18 +234,11 @@ def run(
         str | None,
         typer.Option(help="Measure with this one too; the report uses the answering one's figures."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images made at a time.")] = 4,
-    device: Annotated[Device, typer.Option(help="Where images are made.")] = Device.AUTO,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="float32, float16 or bfloat16.  [default: float16 on CUDA, else float32]"),
-    ] = None,
-    no_safety_checker: Annotated[
-        bool, typer.Option("--no-safety-checker", help="Leave the model's safety checker out.")
-    ] = False,
-    allow_download: Annotated[
-        bool, typer.Option("--allow-download", help="Fetch sd-1.5 where it is not in the local hub cache.")
-    ] = False,
+    batch: BatchOption = 4,
+    device: DeviceOption = Device.AUTO,
+    precision: PrecisionOption = None,
+    no_safety_checker: NoSafetyCheckerFlag = False,
+    allow_download: AllowDownloadFlag = False,
     named_format: FormatOption = None,
     json: JsonFlag = False,
     nl: NlFlag = False,

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairbrush.cli.drawing import drawing_progress
+from fairbrush.cli.drawing import (
+    BatchOption,
+    DeviceOption,
+    drawing_progress,
+)
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -76,8 +80,8 @@ def calibrate(
     weights: Annotated[
         Path | None, typer.Option(help="The weights that draw them.  [default: as fairbrush validate]")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images made at a time.")] = 4,
-    device: Annotated[Device, typer.Option(help="Where images are made.")] = Device.AUTO,
+    batch: BatchOption = 4,
+    device: DeviceOption = Device.AUTO,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Fit and report, and keep nothing.")] = False,
     named_format: FormatOption = None,
     json: JsonFlag = False,

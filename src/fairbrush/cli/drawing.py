@@ -1,4 +1,4 @@
-"""What commands share that draw images: sizes and precisions as they are typed, and how far it is."""
+"""What commands share that draw images: options, what is typed for them, and how far it is."""
 
 from __future__ import annotations
 
@@ -7,13 +7,53 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from fairbrush.cli.output import printable, say
+from fairbrush.embedding.encoder import Device
 from fairbrush.errors import ConfigError
 
 if TYPE_CHECKING:
     from fairbrush.validation.regenerate import Progress
+
+BaseOption = Annotated[
+    Path | None, typer.Option(help="A diffusers folder of the model a checkpoint was tuned from.")
+]
+TunedLoraOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE[:SCALE]=ARTIST,ARTIST", help="A LoRA and whom it was tuned on; may be repeated."
+    ),
+]
+TemplateOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How a prompt names artists.  [default: {content}, in the style of {artists}]",
+        show_default=False,
+    ),
+]
+BatchOption = Annotated[int, typer.Option(min=1, help="Images made at a time.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where images are made.")]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(help="float32, float16 or bfloat16.  [default: float16 on CUDA, else float32]"),
+]
+NoSafetyCheckerFlag = Annotated[
+    bool, typer.Option("--no-safety-checker", help="Leave the model's safety checker out.")
+]
+AllowDownloadFlag = Annotated[
+    bool, typer.Option("--allow-download", help="Fetch sd-1.5 where it is not in the local hub cache.")
+]
+OwnContentsOption = Annotated[
+    Path | None, typer.Option(help="Your own contents, one a line; they name no artist and no style.")
+]
+ImageBudgetOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Make at most so many images now; the same command goes on.  [default: all]"),
+]
 
 EVERY_S = 30.0  # between lines of progress where there is no terminal
 

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairbrush.cli.drawing import drawing_progress, one_of, parse_size
+from fairbrush.cli.drawing import (
+    AllowDownloadFlag,
+    BaseOption,
+    BatchOption,
+    DeviceOption,
+    ImageBudgetOption,
+    NoSafetyCheckerFlag,
+    OwnContentsOption,
+    PrecisionOption,
+    TemplateOption,
+    drawing_progress,
+    one_of,
+    parse_size,
+)
 from fairbrush.cli.output import (
     CsvFlag,
     FormatOption,
@@ -54,15 +67,8 @@ def recognize(
             "[generators] in fairbrush.toml says; for sd-1.5 the local hub cache]"
         ),
     ] = None,
-    base: Annotated[
-        Path | None, typer.Option(help="A diffusers folder of the model a checkpoint was tuned from.")
-    ] = None,
-    budget: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Make at most so many images now; the same command goes on.  [default: all]"
-        ),
-    ] = None,
+    base: BaseOption = None,
+    budget: ImageBudgetOption = None,
     error_level: Annotated[
         float, typer.Option(help="The part of those called reproducible that may be so falsely.")
     ] = 0.05,
@@ -70,16 +76,8 @@ def recognize(
         int | None,
         typer.Option(min=1, help=f"How many of our own contents.  [default: {USUAL_PROMPTS}]"),
     ] = None,
-    contents: Annotated[
-        Path | None, typer.Option(help="Your own contents, one a line; they name no artist and no style.")
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            help="How a prompt names artists.  [default: {content}, in the style of {artists}]",
-            show_default=False,
-        ),
-    ] = None,
+    contents: OwnContentsOption = None,
+    template: TemplateOption = None,
     control: Annotated[
         Control, typer.Option(help="What an image with a name is compared with: an invented name, or none.")
     ] = Control.INVENTED,
@@ -94,18 +92,11 @@ def recognize(
     size: Annotated[
         str | None, typer.Option(metavar="WIDTHxHEIGHT", help="[default: the model's own]")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images made at a time.")] = 4,
-    device: Annotated[Device, typer.Option(help="Where images are made.")] = Device.AUTO,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="float32, float16 or bfloat16.  [default: float16 on CUDA, else float32]"),
-    ] = None,
-    no_safety_checker: Annotated[
-        bool, typer.Option("--no-safety-checker", help="Leave the model's safety checker out.")
-    ] = False,
-    allow_download: Annotated[
-        bool, typer.Option("--allow-download", help="Fetch sd-1.5 where it is not in the local hub cache.")
-    ] = False,
+    batch: BatchOption = 4,
+    device: DeviceOption = Device.AUTO,
+    precision: PrecisionOption = None,
+    no_safety_checker: NoSafetyCheckerFlag = False,
+    allow_download: AllowDownloadFlag = False,
     named_format: FormatOption = None,
     json: JsonFlag = False,
     nl: NlFlag = False,

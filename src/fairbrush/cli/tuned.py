@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairbrush.cli.drawing import drawing_progress, one_of, parse_size
+from fairbrush.cli.drawing import (
+    AllowDownloadFlag,
+    BatchOption,
+    DeviceOption,
+    ImageBudgetOption,
+    NoSafetyCheckerFlag,
+    OwnContentsOption,
+    PrecisionOption,
+    TemplateOption,
+    drawing_progress,
+    one_of,
+    parse_size,
+)
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -96,24 +108,11 @@ def tuned(
         int | None,
         typer.Option(min=1, help=f"How many of our own contents.  [default: {CONTENTS}]"),
     ] = None,
-    contents: Annotated[
-        Path | None, typer.Option(help="Your own contents, one a line; they name no artist and no style.")
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            help="How a prompt names an artist.  [default: {content}, in the style of {artists}]",
-            show_default=False,
-        ),
-    ] = None,
+    contents: OwnContentsOption = None,
+    template: TemplateOption = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Images of each content and set.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="The first seed.")] = 0,
-    budget: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Make at most so many images now; the same command goes on.  [default: all]"
-        ),
-    ] = None,
+    budget: ImageBudgetOption = None,
     error_level: Annotated[
         float,
         typer.Option(help="How many of those found may be there by chance, of all found, on average."),
@@ -127,18 +126,11 @@ def tuned(
     size: Annotated[
         str | None, typer.Option(metavar="WIDTHxHEIGHT", help="[default: the base's own]")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images made at a time.")] = 4,
-    device: Annotated[Device, typer.Option(help="Where images are made.")] = Device.AUTO,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="float32, float16 or bfloat16.  [default: float16 on CUDA, else float32]"),
-    ] = None,
-    no_safety_checker: Annotated[
-        bool, typer.Option("--no-safety-checker", help="Leave the models' safety checkers out.")
-    ] = False,
-    allow_download: Annotated[
-        bool, typer.Option("--allow-download", help="Fetch sd-1.5 where it is not in the local hub cache.")
-    ] = False,
+    batch: BatchOption = 4,
+    device: DeviceOption = Device.AUTO,
+    precision: PrecisionOption = None,
+    no_safety_checker: NoSafetyCheckerFlag = False,
+    allow_download: AllowDownloadFlag = False,
     no_record: Annotated[bool, typer.Option("--no-record", help="Test, and keep no record.")] = False,
     named_format: FormatOption = None,
     json: JsonFlag = False,

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairbrush.cli.attribute import refuse_mix
-from fairbrush.cli.drawing import drawing_progress, one_of, parse_size
+from fairbrush.cli.drawing import (
+    AllowDownloadFlag,
+    BaseOption,
+    BatchOption,
+    DeviceOption,
+    NoSafetyCheckerFlag,
+    PrecisionOption,
+    TemplateOption,
+    TunedLoraOption,
+    drawing_progress,
+    one_of,
+    parse_size,
+)
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -75,15 +87,8 @@ def validate(
             "[generators] in fairbrush.toml says; for sd-1.5 the local hub cache]"
         ),
     ] = None,
-    base: Annotated[
-        Path | None, typer.Option(help="A diffusers folder of the model a checkpoint was tuned from.")
-    ] = None,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE[:SCALE]=ARTIST,ARTIST", help="A LoRA and whom it was tuned on; may be repeated."
-        ),
-    ] = None,
+    base: BaseOption = None,
+    lora: TunedLoraOption = None,
     ip_adapter: Annotated[
         Path | None,
         typer.Option(help="An IP-Adapter's .safetensors, with which a text-to-image model takes --inputs."),
@@ -104,13 +109,7 @@ def validate(
         int | None,
         typer.Option(min=1, help="At most so many coalitions; the rest is estimated.  [default: all]"),
     ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            help="How a prompt names artists.  [default: {content}, in the style of {artists}]",
-            show_default=False,
-        ),
-    ] = None,
+    template: TemplateOption = None,
     negative_prompt: Annotated[str | None, typer.Option(help="[default: what the file says]")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="[default: what the file says, 25]")] = None,
     guidance: Annotated[
@@ -143,21 +142,14 @@ def validate(
             show_default=False,
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images made at a time.")] = 4,
-    device: Annotated[Device, typer.Option(help="Where images are made.")] = Device.AUTO,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="float32, float16 or bfloat16.  [default: float16 on CUDA, else float32]"),
-    ] = None,
+    batch: BatchOption = 4,
+    device: DeviceOption = Device.AUTO,
+    precision: PrecisionOption = None,
     no_metadata: Annotated[
         bool, typer.Option("--no-metadata", help="Do not read what the image's file says.")
     ] = False,
-    no_safety_checker: Annotated[
-        bool, typer.Option("--no-safety-checker", help="Leave the model's safety checker out.")
-    ] = False,
-    allow_download: Annotated[
-        bool, typer.Option("--allow-download", help="Fetch sd-1.5 where it is not in the local hub cache.")
-    ] = False,
+    no_safety_checker: NoSafetyCheckerFlag = False,
+    allow_download: AllowDownloadFlag = False,
     no_record: Annotated[bool, typer.Option("--no-record", help="Measure, and keep no record.")] = False,
     named_format: FormatOption = None,
     json: JsonFlag = False,
