@@ -113,20 +113,28 @@ def test_a_compaction_killed_anywhere_leaves_one_whole_database(folder: Path) ->
 
 
 def test_no_row_of_another_writer_is_lost_to_a_compaction(folder: Path) -> None:
+    enough = folder / "enough"
     program = f"""
+        import itertools, time
         from pathlib import Path
         from fairbrush.store import Store
-        for line in range(-15, 0):
+        for line in itertools.count():
+            if line >= 15 and Path({str(enough)!r}).exists():
+                break
             with Store.open(Path({str(folder)!r}), wait_s=60) as store:
                 with store.transaction() as connection:
-                    connection.execute("INSERT INTO note VALUES (?, 'theirs')", [line])
+                    connection.execute("INSERT INTO note VALUES (?, 'theirs')", [-line])
+            if line == 0:
+                print("begun", flush=True)
+            time.sleep(0.02)  # for others to get hold of the database
+        print(line)
         """
-    compactions = 0
-    with in_another_process(program) as writer:
-        while writer.poll() is None:
+    with in_another_process(program, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "begun\n"
+        for _ in range(3):
             with Store.open(folder, wait_s=60) as store:
                 store.compact(wait_s=60)
-            compactions += 1
-    assert writer.returncode == 0
-    assert compactions >= 2
-    assert [line for line, words in lines(folder) if words == "theirs"] == list(range(-15, 0))
+        enough.touch()
+        written = int(writer.stdout.readline())
+    assert [-line for line, words in lines(folder) if words == "theirs"][::-1] == list(range(written))
