@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from calibrations import NOW, calibration, part
 from validation.tiny import change_tensors
 from workspaces import Gallery, answer, command, rows
 
+from fairbrush.corpus.changes import open_registry
 from fairbrush.errors import ValidationError
+from fairbrush.index.search import open_index
+from fairbrush.style.kept_calibrations import keep_calibration
 from fairbrush.validation.recognition.tuned_kept import recompute
 
 QUICK = ["--steps", 1, "--batch", 16]
@@ -92,15 +97,31 @@ def test_every_figure_hangs_together(examined: Examined) -> None:
     for one in examined.document["artists"]:
         effects = one["effects"]
         assert set(effects) == set(EFFECTS)
-        for part in ("nearer", "beyond_others"):
-            whole = effects["behind_name"][part] + effects["leak"][part]
-            assert effects["named"][part] == pytest.approx(whole, abs=1e-12)
+        for figure in ("nearer", "beyond_others"):
+            whole = effects["behind_name"][figure] + effects["leak"][figure]
+            assert effects["named"][figure] == pytest.approx(whole, abs=1e-12)
         assert all(e["low"] <= e["beyond_others"] <= e["high"] for e in effects.values())
         ranks = [p * (one["other_styles"] + 1) for p in (one["p"], *(e["p"] for e in effects.values()))]
         assert ranks == pytest.approx([round(rank) for rank in ranks])
         assert one["other_styles"] > 100  # the panel's hands, and the index's other artists
         assert one["p"] <= one["q"] <= 1.0
         assert one["strongest"] in EFFECTS
+
+
+@pytest.mark.parametrize("covered", ["fine", "another"])
+def test_the_policys_calibration_has_no_part_in_it(examined: Examined, space: Path, covered: str) -> None:
+    index = open_index(space / "indexes")
+    centre = np.linspace(-0.5, 0.5, index.dim, dtype=np.float32)
+    kept = calibration(
+        encoder_id=index.encoder_id, space_id=index.space_id, models={covered: part(centre=centre)}
+    )
+    with open_registry(space) as store:
+        keep_calibration(store, space, kept, now=NOW)
+    with (space / "fairbrush.toml").open("a") as stream:
+        name = kept.calibration_id
+        stream.write(f'[policy]\ncalibration = "{name}"\nb = "calibrated:{name}"\n')
+    again = answer(space, *asked(examined, *examined.artists[:2], "--model", "fine"))
+    assert again["artists"] == examined.document["artists"]
 
 
 def test_what_was_found_is_kept_and_computed_again_to_the_bit(examined: Examined) -> None:

@@ -23,7 +23,7 @@ from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.eligibility import CREDITED
 from fairbrush.corpus.membership import find_model
 from fairbrush.errors import GeneratorError, ValidationError, WeightsNotFoundError
-from fairbrush.lookup import Lookup
+from fairbrush.lookup import NO_CALIBRATION, Lookup
 from fairbrush.style.affinity import style_rows
 from fairbrush.style.centroids import fit_style
 from fairbrush.validation.generators import LazyGenerator, Sampling
@@ -127,9 +127,17 @@ def examine(
     """Draw four sets of images for each artist and compare them. Raises what a look-up, loading a generator
     and regenerating raise, PromptError, and ValidationError for what cannot be asked."""
     with ExitStack() as stack:
-        lookup = stack.enter_context(
-            Lookup(settings, model=order.drawing.model, record=False, metadata=False, intervals=False)
+        # neither a calibration of answers nor b has a part in it
+        opened = Lookup(
+            settings,
+            model=order.drawing.model,
+            record=False,
+            metadata=False,
+            intervals=False,
+            calibration=NO_CALIBRATION,
+            needs_b=False,
         )
+        lookup = stack.enter_context(opened)
         base_id = None if order.drawing.loras else order.base_model or _registered_base(settings, lookup)
         tuned, base = _generators(settings, lookup.model, base_id, order)
         # before hours of drawing: an encoder that cannot be used is refused
