@@ -107,17 +107,6 @@ class Dispute:
     def contest(self) -> Contest:
         return Contest(self.dispute_id, frozenset(self.contested), self.claims_unattributed)
 
-    @property
-    def concerned(self) -> frozenset[str]:
-        """Every artist and creator that it names."""
-        ids = {self.creator_id, *self.contested}
-        match self.resolution and self.resolution.ruling:
-            case Divided(give):
-                ids |= set(give)
-            case Assigned(str() as creator_id):
-                ids.add(creator_id)
-        return frozenset(ids)
-
 
 def read_contests(connection: DuckDBPyConnection) -> Contests:
     """What is contested and what was decided, now; of several decisions on one attribution the latest."""

@@ -10,7 +10,6 @@ the money as it was when it was made.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime
 from fractions import Fraction
@@ -223,11 +222,6 @@ def is_drawn_by_seed(plan: Plan) -> bool:
     """Whether the seed gives these draws, on this machine and with this numpy."""
     again = draw(plan.probabilities, plan.draws, np.random.default_rng(plan.seed))
     return bool((again == plan.positions).all())
-
-
-def times_drawn(plan: Plan) -> Counter[int]:
-    """How often each place of ``units`` was drawn."""
-    return Counter(plan.positions.tolist())
 
 
 def _body(
