@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import SCREENSHOTS, chromium
 from PIL import Image
+from playwright.sync_api import Browser
 from running import GALLERY, Fairbrush, copy_art
 from validation.tiny import build, write_checkpoint, write_lora
 from workspaces import Gallery, make_gallery
@@ -75,3 +77,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_lora(folder, folder.with_name("lora.safetensors"))
     write_checkpoint(folder, folder.with_name("one.safetensors"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def screenshots() -> Path | None:
+    """Where to keep what a browser showed; FAIRBRUSH_SCREENSHOTS names the folder."""
+    folder = os.environ.get(SCREENSHOTS)
+    return Path(folder) if folder else None

@@ -222,6 +222,10 @@ class GalleryError(FairbrushError):
     """A gallery to measure on cannot be used."""
 
 
+class ReportError(FairbrushError):
+    """A page cannot be made, or what it is about is not recorded."""
+
+
 class FigureError(FairbrushError):
     """A figure cannot be drawn."""
 

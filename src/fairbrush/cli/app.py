@@ -29,6 +29,7 @@ from fairbrush.cli import (
     policy,
     recognize,
     recompute,
+    report,
     revenue,
     settle,
     sql,
@@ -73,7 +74,7 @@ app.add_typer(dispute.app, name="dispute")
 ledger.app.command("recompute")(recompute.recompute)
 app.add_typer(ledger.app, name="ledger")
 app.command("sql")(sql.sql)
-app.command("report")(sql.report)
+app.add_typer(report.app, name="report")
 app.command("doctor")(doctor.doctor)
 app.command("backup")(workspace.backup)
 app.command("restore")(workspace.restore)

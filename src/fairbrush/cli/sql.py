@@ -1,4 +1,4 @@
-"""``fairbrush sql`` and ``fairbrush report``: read what was recorded."""
+"""``fairbrush sql``: read what was recorded; and what every answer of a query has in common."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from fairbrush.cli.output import (
     JsonFlag,
     NlFlag,
     OutputOption,
-    Row,
     choose_format,
     emit,
     say,
 )
 from fairbrush.cli.registry import say_drained, workspace_settings
-from fairbrush.errors import ConfigError, StoreError
+from fairbrush.errors import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,34 +42,10 @@ def sql(
 ) -> None:
     """Run one SELECT over the database; nothing can be changed, attached or read beside it."""
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    _answer(context, query, limit, format_, output)
+    answer_query(context, query, limit, format_, output)
 
 
-def report(
-    context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="A report; without a name they are listed.")] = None,
-    limit: LimitOption = None,
-    named_format: FormatOption = None,
-    json: JsonFlag = False,
-    nl: NlFlag = False,
-    csv: CsvFlag = False,
-    output: OutputOption = None,
-) -> None:
-    """Show one of the views that come with fairbrush."""
-    from fairbrush.reports.catalogue import read_views
-
-    format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    views = {view.name: view for view in read_views()}
-    if name is None:
-        rows: list[Row] = [{"report": view.name, "shows": view.description} for view in views.values()]
-        emit(rows, format_, output=output)
-        return
-    if name not in views:
-        raise ConfigError(f"There is no report {name!r}.", next_step=f"Known: {', '.join(views)}.")
-    _answer(context, f"SELECT * FROM {views[name].name}", limit, format_, output)
-
-
-def _answer(
+def answer_query(
     context: typer.Context, query: str, limit: int | None, format_: Format, output: Path | None
 ) -> None:
     from fairbrush.ledger.records import pending_count

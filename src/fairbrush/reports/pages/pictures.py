@@ -1,0 +1,42 @@
+"""Pictures inside a page, as data.
+
+Enters: image files, which anybody may have made. Leaves: ``data:`` addresses of small pictures. The one rule:
+a file is decoded within our limits and written anew, so nothing but pixels gets into a page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from io import BytesIO
+from pathlib import Path
+
+from fairbrush.corpus.images import ImageLimits, decode_image, read_file
+from fairbrush.corpus.works import thumbnail_path
+from fairbrush.errors import ImageRefusedError
+
+SHOWN_PIXELS = 640  # of the longer side of the image that a page is about
+_LIMITS = ImageLimits()
+
+
+def thumbnail(workspace: Path, work_sha256: str) -> str | None:
+    """The kept thumbnail of a work as a ``data:`` address; None where it is gone."""
+    return picture(thumbnail_path(workspace, work_sha256), most_pixels=256)
+
+
+def picture(path: Path, *, sha256: str | None = None, most_pixels: int = SHOWN_PIXELS) -> str | None:
+    """A file's image as a ``data:`` address; None where it cannot be read, or is not that of ``sha256``."""
+    try:
+        content = read_file(path, _LIMITS)
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            return None
+        decoded = decode_image(content, _LIMITS)
+    except ImageRefusedError:
+        return None
+    from PIL import Image
+
+    image = Image.fromarray(decoded.pixels)
+    image.thumbnail((most_pixels, most_pixels))
+    stream = BytesIO()
+    image.save(stream, "WEBP", quality=85)
+    return f"data:image/webp;base64,{b64encode(stream.getvalue()).decode()}"
