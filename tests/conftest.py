@@ -12,6 +12,7 @@ from browser import SCREENSHOTS, chromium
 from PIL import Image
 from playwright.sync_api import Browser
 from running import GALLERY, Fairbrush, copy_art
+from story import Story, tell_story
 from validation.tiny import build, write_checkpoint, write_lora
 from workspaces import Gallery, make_gallery
 
@@ -62,6 +63,12 @@ def no_process_left(fairbrush: Fairbrush) -> Iterator[None]:
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     """Five artists with six works each, indexed; for reading only, ``workspace`` is a copy to work on."""
     return make_gallery(tmp_path_factory.mktemp("gallery"))
+
+
+@pytest.fixture(scope="session")
+def story(gallery: Gallery, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """A year of a small platform; for reading only."""
+    return tell_story(gallery, tmp_path_factory.mktemp("story"))
 
 
 @pytest.fixture
