@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 DESKTOP, PHONE = (1280, 900), (375, 812)
-SCREENSHOTS = "FAIRBRUSH_SCREENSHOTS"  # a folder: what was seen is kept there, to be looked at
+SCREENSHOTS = "SCREENSHOTS"  # a folder: what was seen is kept there, to be looked at
 _AXE = Path(__import__("axe_playwright_python").__file__).with_name("axe.min.js")
 _QUIET = ["--no-sandbox", "--disable-quic", "--disable-gpu", "--no-first-run", "--disable-sync"]
 

@@ -94,6 +94,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def screenshots() -> Path | None:
-    """Where to keep what a browser showed; FAIRBRUSH_SCREENSHOTS names the folder."""
+    """Where to keep what a browser showed; SCREENSHOTS names the folder."""
     folder = os.environ.get(SCREENSHOTS)
     return Path(folder) if folder else None

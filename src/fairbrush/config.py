@@ -34,6 +34,7 @@ class Settings:
     max_pixels: int = 100_000_000  # of one image
     timeout_s: float = 20.0  # for decoding one image
     database_wait_s: float = 10.0  # for another process to let go of the database
+    language: str = "en"  # of pages: en or de
     policy: Mapping[str, Any] = field(default_factory=dict)  # the [policy] table, read by the ledger
     generators: Mapping[str, Path] = field(default_factory=dict)  # [generators]: a model's id -> its weights
 

@@ -55,6 +55,7 @@ encoder = {encoder}
 # max_pixels = 100000000    # of one image
 # timeout_s = 20.0          # for decoding one image
 # database_wait_s = 10.0    # for another process to let go of the database
+# language = "en"           # of pages (fairbrush report image, statement, overview): en or de
 
 # How one image's worth is split; choices, not measurements (docs/attribution-schema.md).
 # [policy]

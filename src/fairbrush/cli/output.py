@@ -61,9 +61,15 @@ def choose_format(
         raise ConfigError(
             "Parquet is not text for a terminal.", next_step="Add --output FILE, or redirect stdout."
         )
-    if output is not None and (problem := _output_problem(output)):
-        raise ConfigError(f"{output} cannot be written: {problem}.", next_step="Choose another --output.")
+    if output is not None:
+        check_output(output)
     return chosen
+
+
+def check_output(output: Path) -> None:
+    """Raises ConfigError where nothing can be written there."""
+    if problem := _output_problem(output):
+        raise ConfigError(f"{output} cannot be written: {problem}.", next_step="Choose another --output.")
 
 
 def _output_problem(output: Path) -> str | None:
