@@ -10,6 +10,7 @@ HEAVY = {
     *("torch", "torchvision", "open_clip", "timm", "transformers", "diffusers", "ray", "onnxruntime", "onnx"),
     *("faiss", "duckdb", "lmdb", "matplotlib", "altair", "vl_convert", "pandas", "rich", "scipy"),
     *("iso4217", "cryptography", "schwifty", "sepaxml"),
+    *("babel", "jinja2", "markupsafe", "typst", "openpyxl", "c2pa"),
 }
 
 IMPORT_EVERYTHING = f"""

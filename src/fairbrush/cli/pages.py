@@ -54,7 +54,7 @@ def choose_page(
 
 
 def choose_words(language: str | None, settings: Settings) -> Words:
-    """Raises ConfigError for a language there is no catalogue of, ReportError without the extra ``report``."""
+    """Raises ConfigError where there is no such catalogue, ReportError without the extra ``report``."""
     from fairbrush.reports.pages.words import Language, Words
 
     wanted = language or settings.language
