@@ -7,6 +7,15 @@ from enum import StrEnum
 from pathlib import Path
 
 
+class Doing(StrEnum):
+    """The command that refused an image, as its note says."""
+
+    ATTRIBUTE = "attribute"
+    ARTIST_ADD = "artist add"
+    ARTIST_WORKS = "artist works"
+    ARTIST_IMPORT = "artist import"
+
+
 class EmbedStatus(StrEnum):
     """What became of one image."""
 

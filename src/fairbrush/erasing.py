@@ -241,7 +241,8 @@ def _forget_mentions(
     connection: DuckDBPyConnection, traces: Traces, creator_id: str | None
 ) -> tuple[int, int]:
     """Clear what names an erased person in text that is hashed nowhere: paths of look-ups; reasons, with
-    those of disputes that their creator opened, and sources. How many paths, how many texts."""
+    those of disputes that their creator opened, and sources; and refused images that lie among their works or
+    name them. How many paths, how many texts."""
     named, names = traces.found_in("image_path")
     at_work, works = traces.paths_in("image_path")
     paths = 0
@@ -251,6 +252,7 @@ def _forget_mentions(
             f"UPDATE {table} SET image_path = NULL WHERE {named} OR {at_work} RETURNING 1",
             [*names, *works],
         )
+    paths += _forget_refused(connection, traces)
     path = "(about ->> '$.path')"
     named, names = traces.found_in(path)
     at_work, works = traces.paths_in(path)
@@ -284,6 +286,19 @@ def _forget_mentions(
             connection, f"UPDATE {table} SET source = {nothing} WHERE {named} RETURNING 1", names
         )
     return paths, texts
+
+
+def _forget_refused(connection: DuckDBPyConnection, traces: Traces) -> int:
+    """A file nobody could read tells by its place alone whose it may be."""
+    wanted = [
+        traces.found_in("path"),
+        traces.found_in("detail"),
+        traces.paths_in("path"),
+        traces.beside_works("path"),
+    ]
+    condition = " OR ".join(one for one, _ in wanted)
+    parameters = [parameter for _, given in wanted for parameter in given]
+    return _changed(connection, f"DELETE FROM refusal WHERE {condition} RETURNING 1", parameters)
 
 
 def _changed(connection: DuckDBPyConnection, statement: str, parameters: Sequence[object]) -> int:

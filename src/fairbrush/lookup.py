@@ -26,7 +26,7 @@ from fairbrush.corpus.hints import NameFinder
 from fairbrush.corpus.images import hash_file, image_limits, read_file
 from fairbrush.corpus.names import pick
 from fairbrush.documents import to_record
-from fairbrush.domain import Artist, EmbedStatus, Hint, HintSource, Value
+from fairbrush.domain import Artist, Doing, EmbedStatus, Hint, HintSource, Value
 from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.embedding.facets import FACETS, WHOLE
 from fairbrush.embedding.session import EmbeddingSession
@@ -46,7 +46,8 @@ from fairbrush.explaining import Why, why
 from fairbrush.index.calibrated import calibrated_index
 from fairbrush.index.search import StyleIndex, open_index
 from fairbrush.ledger.policy import Policy, named_calibration, read_policy
-from fairbrush.ledger.records import write_pending
+from fairbrush.ledger.records import note_refusals, write_pending
+from fairbrush.ledger.refusals import Refused
 from fairbrush.mixing import InputImage, MixInput, joined
 from fairbrush.style.calibration import Calibration, read_calibration
 from fairbrush.workspace import INDEXES, RECORDS, require_workspace
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 BATCH = 64
 REWRITE_ATTEMPTS = 5
 NO_CALIBRATION = "none"
+FORGOTTEN = "forgotten"  # the reason of an answer that an erasure overtook
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,14 @@ class Lookup:
                 now = datetime.now(UTC)
                 records = [to_record(a.attribution, now=now) for a in answers if a.attribution is not None]
                 write_pending(self.workspace / RECORDS, records)
+            self.note_refused([a for a in answers if a.attribution is None and a.reason != FORGOTTEN])
             yield from answers
+
+    def note_refused(self, refused: Sequence[Refused]) -> None:
+        """Keep which images gave no answer, and why, unless asked not to record."""
+        if self._record:
+            now = datetime.now(UTC)
+            note_refusals(self.workspace / RECORDS, refused, doing=Doing.ATTRIBUTE, now=now)
 
     def _answer_batch(self, paths: Sequence[Path]) -> list[Answer]:
         """Answer from one index: where it was rewritten meanwhile (an erasure), from the new one."""
@@ -324,7 +333,7 @@ class Lookup:
             elif sha256 in fresh:
                 settled[path] = _Embedded(sha256, fresh[sha256], device, generations.get(sha256))
             else:  # erased this very moment
-                settled[path] = Answer(path, None, "forgotten", "Its vector was just dropped. Ask again.")
+                settled[path] = Answer(path, None, FORGOTTEN, "Its vector was just dropped. Ask again.")
         return settled
 
     def _digest(self, path: Path, generations: dict[str, _Generation]) -> str:

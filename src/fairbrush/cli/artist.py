@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +39,7 @@ from fairbrush.cli.registry import (
     shown_name,
     workspace_settings,
 )
-from fairbrush.domain import Consent
+from fairbrush.domain import Consent, Doing
 from fairbrush.errors import ExitCode, IndexUnusableError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def add(
         # before the works are read, which may take long; asked again when the artist is added
         with registry(context, readonly=True) as store:
             refuse_taken_name(store, name)
-    prepared = _prepare(context, [works or []], copy=copy)[0]
+    prepared = _prepare(context, [works or []], copy=copy, doing=Doing.ARTIST_ADD)[0]
     with registry(context) as store:
         artist, added = add_artist(
             store,
@@ -134,7 +135,7 @@ def add_more(
         if not works:
             emit(_work_rows(store, entry), format_, columns=("path", "sha256"), output=output)
             return
-    prepared = _prepare(context, [works], copy=copy)[0]
+    prepared = _prepare(context, [works], copy=copy, doing=Doing.ARTIST_WORKS)[0]
     with registry(context) as store:
         added = add_works(store, entry.artist.artist_id, prepared.works)
     row = {"artist": entry.artist.name, "artist_id": entry.artist.artist_id}
@@ -167,7 +168,7 @@ def import_(
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     read = read_roster(roster)
     with_works = [row for row in read.rows if row.works]
-    prepared = _prepare(context, [row.works for row in with_works], copy=copy)
+    prepared = _prepare(context, [row.works for row in with_works], copy=copy, doing=Doing.ARTIST_IMPORT)
     works = {row.name: one for row, one in zip(with_works, prepared, strict=True)}
     with registry(context) as store:
         result = import_roster(store, read, works)
@@ -442,14 +443,20 @@ def export(
     emit([row], format_, document={"schema": "fairbrush.exported/1", **row}, output=output)
 
 
-def _prepare(context: typer.Context, groups: list[Any], *, copy: bool) -> list[PreparedWorks]:
-    """Read the works of each group of paths. Raises WorkspaceError where there is no workspace."""
+def _prepare(context: typer.Context, groups: list[Any], *, copy: bool, doing: Doing) -> list[PreparedWorks]:
+    """Read the works of each group of paths, and keep which were refused. Raises WorkspaceError where there
+    is no workspace."""
     from fairbrush.corpus.images import decoding_workers, image_limits
     from fairbrush.corpus.works import prepare_works
+    from fairbrush.ledger.records import note_refusals
+    from fairbrush.workspace import RECORDS
 
     settings, workspace = workspace_settings(context)
     workers = decoding_workers(settings)
-    return prepare_works(groups, workspace, image_limits(settings), workers=workers, copy=copy)
+    prepared = prepare_works(groups, workspace, image_limits(settings), workers=workers, copy=copy)
+    refusals = [refusal for one in prepared for refusal in one.refusals]
+    note_refusals(workspace / RECORDS, refusals, doing=doing, now=datetime.now(UTC))
+    return prepared
 
 
 def _answer_works(

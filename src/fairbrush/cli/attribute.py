@@ -225,6 +225,7 @@ def _answer_all(
     """Answer every image; gives how many failed."""
     as_they_come = format_ is Format.NL and output is None
     answers: list[Answer] = []
+    lookup.note_refused(found.refusals)
     try:
         for answer in lookup.attribute(found.images):
             answers.append(answer)

@@ -10,8 +10,10 @@ inside a word too, since not every script parts its words.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fairbrush.corpus.names import name_key
@@ -25,13 +27,15 @@ _SQL_GAP = r"[^\p{L}\p{M}\p{N}]+"
 class Traces:
     """``subject``: the id that stays as a pseudonym. ``names``: what nobody else is called; how many others
     are is ``shared_names``. ``works``: digests of files that are nobody else's; how many are is
-    ``shared_works``. ``paths``: where the works lie.
+    ``shared_works``. ``paths``: where the works lie. ``folders``: those that works lie in, shared ones too;
+    each ends with a separator.
     """
 
     subject: str
     names: tuple[str, ...] = ()
     works: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     shared_names: int = 0
     shared_works: int = 0
 
@@ -76,6 +80,13 @@ class Traces:
         return (
             f"len(list_filter(?::VARCHAR[], lambda p: contains({column}::VARCHAR, p))) > 0",
             [list(self.paths)],
+        )
+
+    def beside_works(self, column: str) -> tuple[str, list[Any]]:
+        """A condition that holds where a column has a path in one of the folders, or below."""
+        return (
+            f"len(list_filter(?::VARCHAR[], lambda folder: starts_with({column}, folder))) > 0",
+            [list(self.folders)],
         )
 
     def _words(self) -> list[list[str]]:
@@ -123,6 +134,7 @@ def artist_traces(store: Store, artist_id: str) -> Traces:
         names=kept,
         works=tuple(sha256 for sha256, _, shared in works if not shared),
         paths=tuple(path for _, path, shared in works if path and not shared),
+        folders=tuple(sorted({_folder(path) for _, path, _ in works if path and Path(path).is_absolute()})),
         shared_names=len(own) - len(kept),
         shared_works=sum(shared for _, _, shared in works),
     )
@@ -148,6 +160,10 @@ def payee_traces(store: Store, payee_id: str) -> Traces:
     kept = [text for text in own if name_key(text) not in taken]
     kept += [" ".join(text[i : i + 4] for i in range(0, len(text), 4)) for text in kept if _is_account(text)]
     return Traces(payee_id, tuple(kept), shared_names=len(own) - len([t for t in own if t in kept]))
+
+
+def _folder(path: str) -> str:
+    return str(Path(path).parent).rstrip(os.sep) + os.sep
 
 
 def _is_account(text: str) -> bool:

@@ -1,10 +1,12 @@
 """Records of look-ups: acknowledged as small files, drained into DuckDB later.
 
-Enters: ``Record``s. Leaves: fsynced files in ``records/pending/``, then rows in DuckDB. The one rule: from
-the moment ``write_pending`` returns, a record is in exactly one place that counts: its pending file, or the
-database, whenever the process is killed. A file leaves ``pending/`` only after the commit that holds it.
+Enters: ``Record``s, and refused images. Leaves: fsynced files in ``records/pending/``, then rows in DuckDB.
+The one rule: from the moment ``write_pending`` returns, a record is in exactly one place that counts: its
+pending file, or the database, whenever the process is killed. A file leaves ``pending/`` only after the
+commit that holds it.
 
-    records/pending/<time>-<random>.jsonl   a header (count, SHA-256 of the rest), then one record a line
+    records/pending/<time>-<random>.jsonl   a header (count, SHA-256 of the rest), then one record a line,
+                                            or one refusal
     records/refused/                        damaged files, each with a .reason.txt beside it
 
 A look-up only writes, so nothing here imports duckdb: a caller hands its connection to ``drain``.
@@ -16,7 +18,7 @@ import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +27,17 @@ from typing import TYPE_CHECKING, Any
 from fairbrush.chain.canonical import canonical_digest, canonical_json, parse_canonical
 from fairbrush.chain.log import append_leaves
 from fairbrush.chain.tables import ATTRIBUTIONS
+from fairbrush.domain import Doing
 from fairbrush.durable import flush_folder, write_durably
 from fairbrush.errors import RecordError
+from fairbrush.ledger.refusals import (
+    REFUSALS_SCHEMA,
+    Refused,
+    RefusedImage,
+    insert_refusals,
+    read_refusal_line,
+    refusal_line,
+)
 from fairbrush.store import utc_now
 
 if TYPE_CHECKING:
@@ -80,7 +91,8 @@ class RefusedFile:
 
 @dataclass(frozen=True)
 class DrainReport:
-    """``recorded``: new in the database; ``repeated``: there already; ``files``: what they came in."""
+    """``recorded``: new in the database; ``repeated``: there already; ``files``: what they came in, and
+    refused images."""
 
     recorded: int = 0
     repeated: int = 0
@@ -106,20 +118,35 @@ def write_pending(folder: Path, records: Sequence[Record]) -> Path | None:
     """
     if not records:
         return None
-    lines = b"".join(_line(record) + b"\n" for record in records)
-    header = {
-        "schema": PENDING_SCHEMA,
-        "records": len(records),
-        "sha256": hashlib.sha256(lines).hexdigest(),
-    }
     written_at = min(record.recorded_at for record in records).astimezone(UTC)
-    name = f"{written_at:%Y%m%dT%H%M%S%f}-{secrets.token_hex(8)}{_SUFFIX}"
+    return _write_file(folder, PENDING_SCHEMA, map(_line, records), at=written_at)
+
+
+def note_refusals(folder: Path, refused: Sequence[Refused], *, doing: Doing, now: datetime) -> Path | None:
+    """One fsynced file of refused images, beside the records; None where there are none, or where it cannot
+    be written: a note of what was refused, and said, stops nothing. now: with a zone."""
+    images = [RefusedImage.of(one, doing=doing, now=now) for one in refused]
+    if not images:
+        return None
+    with contextlib.suppress(RecordError):
+        return _write_file(folder, REFUSALS_SCHEMA, map(refusal_line, images), at=now.astimezone(UTC))
+    return None
+
+
+def _write_file(folder: Path, schema: str, lines: Iterable[bytes], *, at: datetime) -> Path:
+    content = b"".join(line + b"\n" for line in lines)
+    header = {
+        "schema": schema,
+        "records": content.count(b"\n"),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    name = f"{at:%Y%m%dT%H%M%S%f}-{secrets.token_hex(8)}{_SUFFIX}"
     pending = folder / "pending"
     try:
         if not pending.is_dir():
             pending.mkdir(parents=True, exist_ok=True)
             flush_folder(folder)
-        write_durably(pending / name, [canonical_json(header), b"\n", lines])
+        write_durably(pending / name, [canonical_json(header), b"\n", content])
         return pending / name
     except OSError as error:
         raise RecordError(
@@ -186,9 +213,11 @@ def load_pending(
 
     ``forget``: erased artists, whose works do not come back as evidence in a record that was waiting.
     """
-    records, files, refused = _read_all(folder)
+    content, files, refused = _read_all(folder)
+    records = [one for one in content if isinstance(one, _Row)]
     records = [_without_evidence(record, forget) for record in records] if forget else records
     report = _insert(connection, records)
+    insert_refusals(connection, [one for one in content if isinstance(one, RefusedImage)])
     return replace(report, refused=tuple(refused), files=tuple(files))
 
 
@@ -230,6 +259,8 @@ def _redacted(line: bytes, traces: Traces) -> bytes | None:
     """A line of a refused file without an erased person; None where that cannot be told. What is hashed
     holds no name, and the digest of the image somebody asked about stays in it."""
     text = line.decode("utf-8", "replace")
+    if '"doing"' in text and any(folder in text for folder in traces.folders):
+        return None  # a refused image that lies among their works
     if not _tells(text, traces) and traces.subject not in text:
         return line
     try:
@@ -274,8 +305,8 @@ def _is_pending(name: str) -> bool:
     return name.endswith(_SUFFIX) and not name.startswith(".")
 
 
-def _read_all(folder: Path) -> tuple[list[_Row], list[Path], list[RefusedFile]]:
-    rows: list[_Row] = []
+def _read_all(folder: Path) -> tuple[list[_Row | RefusedImage], list[Path], list[RefusedFile]]:
+    rows: list[_Row | RefusedImage] = []
     files: list[Path] = []
     refused: list[RefusedFile] = []
     for file in pending_files(folder):
@@ -319,15 +350,17 @@ class _Row:
     shares: list[tuple[Any, ...]]
 
 
-def _read_file(content: bytes) -> list[_Row]:
-    """The records of one pending file. Raises RecordError where anything is not as written."""
+def _read_file(content: bytes) -> Sequence[_Row | RefusedImage]:
+    """The records, or refusals, of one pending file. Raises RecordError where anything is not as written."""
     first, newline, lines = content.partition(b"\n")
     header = parse_canonical(first) if newline else None
-    if not isinstance(header, dict) or header.get("schema") != PENDING_SCHEMA:
+    schema = header.get("schema") if isinstance(header, dict) else None
+    if not isinstance(header, dict) or schema not in (PENDING_SCHEMA, REFUSALS_SCHEMA):
         raise RecordError(f"The file has no {PENDING_SCHEMA} header.")
     if hashlib.sha256(lines).hexdigest() != header.get("sha256"):
         raise RecordError(f"The file is damaged: {len(lines)} bytes of records do not match their digest.")
-    rows = [_read_line(line) for line in lines.splitlines()]
+    read = _read_line if schema == PENDING_SCHEMA else read_refusal_line
+    rows: list[_Row | RefusedImage] = [read(line) for line in lines.splitlines()]
     if len(rows) != header.get("records"):
         raise RecordError(f"The file holds {len(rows)} records, its header says {header.get('records')}.")
     return rows
