@@ -1,7 +1,7 @@
 -- Every credit of every artist: which image, when, which share and why so near. Filter by artist or artist_id.
 CREATE OR REPLACE VIEW by_artist AS
 SELECT
-    coalesce(artist.name, share.artist_id) AS artist,
+    coalesce(artist.name, '(erased)') AS artist,
     lookup.recorded_at,
     lookup.image_path,
     share.share_e12::DECIMAL(25, 0) * 0.000000000001::DECIMAL(13, 12) AS share,

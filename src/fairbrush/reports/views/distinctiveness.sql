@@ -16,9 +16,9 @@ style AS (
     FROM artist_distinctiveness
 )
 SELECT
-    coalesce(artist.name, style.artist_id) AS artist,
+    coalesce(artist.name, '(erased)') AS artist,
     style.verdict,
-    coalesce(nearest.name, style.nearest_artist_id) AS nearest,
+    CASE WHEN style.nearest_artist_id IS NOT NULL THEN coalesce(nearest.name, '(erased)') END AS nearest,
     style.works,
     style.home / style.works AS home_share,
     CASE WHEN style.home IS NOT NULL THEN greatest(0, middle - reach) END AS home_low,

@@ -7,7 +7,7 @@ SELECT
     lookup.model_share_e12::DECIMAL(25, 0) * 0.000000000001::DECIMAL(13, 12) AS model_share,
     lookup.unattributed_e12::DECIMAL(25, 0) * 0.000000000001::DECIMAL(13, 12) AS unattributed,
     count(share.artist_id) AS artists,
-    max(coalesce(artist.name, share.artist_id)) FILTER (WHERE share.rank = 1) AS first_artist,
+    max(coalesce(artist.name, '(erased)')) FILTER (WHERE share.rank = 1) AS first_artist,
     lookup.index_version,
     lookup.reason,
     lookup.image_sha256,

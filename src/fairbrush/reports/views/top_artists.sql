@@ -1,7 +1,7 @@
 -- Artists by what they got over all look-ups: how often credited, the sum of their shares, the best affinity.
 CREATE OR REPLACE VIEW top_artists AS
 SELECT
-    coalesce(artist.name, share.artist_id) AS artist,
+    coalesce(artist.name, '(erased)') AS artist,
     count(*) AS lookups,
     sum(share.share_e12)::DECIMAL(25, 0) * 0.000000000001::DECIMAL(13, 12) AS share_sum,
     max(share.z) AS best_z,
