@@ -138,6 +138,18 @@ def test_sums_of_shares_are_exact_decimals(database):
     assert total == Decimal("1.6")
 
 
-def test_views_install_again_over_themselves(empty):
+def test_views_that_are_as_they_should_be_are_not_made_again(empty):
+    made = "SELECT view_oid FROM duckdb_views() WHERE view_name = 'lookups'"
+    before = empty.execute(made).fetchall()
     install_views(empty)
-    assert empty.execute("SELECT count(*) FROM lookups").fetchone() == (0,)
+    assert empty.execute(made).fetchall() == before
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE OR REPLACE VIEW lookups AS SELECT 1 AS n", "DROP VIEW lookups"]
+)
+def test_a_view_that_was_altered_or_dropped_is_made_again(empty, statement):
+    types = column_types(empty, "lookups")
+    empty.execute(statement)
+    install_views(empty)
+    assert column_types(empty, "lookups") == types
