@@ -265,14 +265,18 @@ def test_any_order_of_writing_draining_and_dying_keeps_each_id_once(steps):
 
 BUSY_LIFE = """
 import sys; from pathlib import Path
-from fake_records import open_database, record
-from fairbrush.ledger.records import drain, write_pending
+from fake_records import NOON, open_database, record
+from fairbrush.corpus.images import Refusal, RefusalReason
+from fairbrush.domain import Doing
+from fairbrush.ledger.records import drain, note_refusals, write_pending
+broken = Refusal(Path("/in/broken.png"), RefusalReason.EMPTY, "It has 0 bytes.")
 folder, life = Path(sys.argv[1]), sys.argv[2]
 connection = open_database(folder / "fairbrush.duckdb")
 print("ready", flush=True)
 for turn in range(100000):
     records = [record(f"{life}-{turn}-{n}") for n in range(3)]
     write_pending(folder / "records", records)
+    note_refusals(folder / "records", [broken], doing=Doing.ATTRIBUTE, now=NOON)
     for one in records:
         print(one.attribution_id, flush=True)
     if turn % 3 == 2:
@@ -307,6 +311,7 @@ def test_kill_9_while_draining_loses_and_doubles_nothing(tmp_path):
             assert len(after) == len(set(after))
             assert acknowledged <= {row[0] for row in after}
             assert pending_count(tmp_path / "records") == 0
+            assert connection.execute("SELECT path FROM refusal").fetchall() == [("/in/broken.png",)]
     assert len(acknowledged) > 30
 
 
