@@ -422,7 +422,7 @@ def test_a_stream_answers_each_line_as_it_arrives(
     assert command(workspace, "artist", "consent", artist, "opted_out").code == 0
     after = stream.ask(gallery.credited)
     assert artist not in [share["artist"] for share in after["artists"]]  # type: ignore[attr-defined]
-    assert len(pending(workspace)) == 3  # each on disk before its answer came
+    assert len(pending(workspace)) == 5  # three answers and two refusals, each on disk before it was said
     code, stderr = stream.end()  # closes stdin
     assert (code, stderr) == (1, "")
 
