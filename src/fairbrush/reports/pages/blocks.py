@@ -84,14 +84,19 @@ class Figures:
 
 @dataclass(frozen=True)
 class Table:
-    """``caption``: what it shows. The first cell of a row names the row. ``numeric``: columns of numbers;
-    ``totals``: how many of the last rows sum up those before."""
+    """``caption``: what it shows. The first cell of a row names the row. ``totals``: how many of the last
+    rows sum up those before. A column in which nothing stands is left out."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     totals: int = 0
     block: Literal["table"] = "table"
+
+    def __post_init__(self) -> None:
+        told = [place for place in range(len(self.columns)) if any(row[place].text for row in self.rows)]
+        object.__setattr__(self, "columns", [self.columns[place] for place in told])
+        object.__setattr__(self, "rows", [[row[place] for place in told] for row in self.rows])
 
     @property
     def numeric(self) -> list[int]:
@@ -104,9 +109,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """``address``: a ``data:`` address; None where the picture is not there."""
+    """``address``: a ``data:`` address; None where the picture is not there. ``label``: what it is, for
+    whoever does not see it; it stands beside the caption, and says something else."""
 
     address: str | None
+    label: str
     caption: str
 
 

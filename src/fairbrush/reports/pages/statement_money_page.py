@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fairbrush.ledger.book import EntryKind
 from fairbrush.ledger.choices import PayoutStatus
 from fairbrush.ledger.disputes import State
+from fairbrush.ledger.period import Period
 from fairbrush.ledger.settled import SettlementKind
 from fairbrush.reports.pages.blocks import (
     Block,
@@ -26,7 +27,7 @@ from fairbrush.reports.pages.blocks import (
 )
 from fairbrush.reports.pages.statement_accounts import Place
 from fairbrush.reports.pages.statement_money import Kept, Paid, Role, Settled, Why
-from fairbrush.reports.pages.statement_use_page import mark, names_of, share_text
+from fairbrush.reports.pages.statement_use_page import mark, names_of, share_text, span
 from fairbrush.reports.pages.words import later
 
 if TYPE_CHECKING:
@@ -109,13 +110,7 @@ def _earned(statement: Statement, words: Words) -> list[Block]:
         [
             Cell(_settlement_name(one, words)),
             Cell(words.day(one.booked_at.date())),
-            Cell(
-                words.text(
-                    "%(first)s to %(last)s",
-                    first=words.day(one.earned.first),
-                    last=words.day(one.earned.last),
-                )
-            ),
+            Cell(span(one.earned, words)),
             number(words.number(one.images)),
             Cell(words.listing([words.text(_PLACES[place]) for place in Place if one.amounts[place]])),
             _money(one.total, one.currency, words),
@@ -183,18 +178,10 @@ def _lines(statement: Statement, words: Words) -> list[Block]:
                         if line.kind is SettlementKind.SETTLEMENT
                         else words.text("no. %(number)s, taken back", number=line.settlement)
                     ),
-                    Cell(
-                        words.day(line.earned_to)
-                        if line.earned_from == line.earned_to
-                        else words.text(
-                            "%(first)s to %(last)s",
-                            first=words.day(line.earned_from),
-                            last=words.day(line.earned_to),
-                        )
-                    ),
+                    Cell(span(Period(line.earned_from, line.earned_to), words)),
                     number(share_text(line.share_e12, words)),
                     _money(line.line_amount_minor, line.currency, words),
-                    number(words.number(line.images)),
+                    number(words.number(line.images) if line.images > 1 else ""),
                 ]
                 for line in shown
             ],

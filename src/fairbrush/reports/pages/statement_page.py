@@ -31,7 +31,7 @@ from fairbrush.reports.pages.page import render
 from fairbrush.reports.pages.pdf import render_pdf
 from fairbrush.reports.pages.pictures import picture, thumbnail
 from fairbrush.reports.pages.statement_money_page import dispute_section, money_sections
-from fairbrush.reports.pages.statement_use_page import Sources, use_sections
+from fairbrush.reports.pages.statement_use_page import Sources, span, use_sections
 from fairbrush.reports.pages.words import Words, visible
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ def statement_pdf(statement: Statement, workspace: Path, words: Words) -> bytes:
         "gone": words.text("The picture is not here any more."),
         "foot": words.text("Made by fairbrush %(version)s", version=__version__),
         "page": words.text("Page"),
+        "spelled_note": words.text(
+            "Characters for which there was no font are written by their codes, as [U+738B]. The page for a "
+            "browser shows them."
+        ),
     }
     made_at = statement.made_at.replace(microsecond=0, tzinfo=UTC)
     return render_pdf("statement.typ", values, now=made_at, pictures=pictures)
@@ -76,11 +80,7 @@ def _head(statement: Statement, words: Words) -> dict[str, str]:
         "title": words.text("Statement for %(name)s", name=named)
         if named
         else words.text("Statement for a creator who is erased"),
-        "kicker": words.text(
-            "%(first)s to %(last)s",
-            first=words.day(statement.period.first),
-            last=words.day(statement.period.last),
-        ),
+        "kicker": span(statement.period, words),
         "lede": words.text(
             "How often images drew on your works, how sure that is, what you earned by it, what was paid, "
             "and what is held and why."

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from fairbrush.domain import Consent
+from fairbrush.ledger.period import Period, parse_period
 from fairbrush.reports.pages.blocks import (
     Block,
     Cell,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 MOST_ANSWERS = 12  # with a picture each; --json gives all
 MOST_WORKS = 8
+FEWEST_NAMED = 2  # entries, from which on each row says whose it is
 ID_SHOWN = 12  # digits of a digest, where it is no more than a mark
 E12 = 10**12
 
@@ -66,6 +68,7 @@ _VERDICTS = {
     "cannot be told apart with this encoder": later("no: most of the works would credit nobody"),
     "too few works to say": later("too few works to say"),
 }
+_NOT_EXAMINED = later("was not examined")
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,23 @@ def entry_name(entry: Entry, words: Words) -> Cell:
 
 
 def names_of(statement: Statement, words: Words) -> dict[str, Cell]:
-    """By artist_id; of whatever is not an entry of the creator now there is no name."""
+    """By artist_id, for whoever has several; of what is not an entry of the creator now there is no name."""
+    if len(statement.use.entries) < FEWEST_NAMED:
+        return {}
     return {entry.artist_id: entry_name(entry, words) for entry in statement.use.entries}
+
+
+def span(period: Period, words: Words) -> str:
+    """A day, a month, or days from one to another."""
+    first, last = period.first, period.last
+    if first == last:
+        return words.day(first)
+    if period == parse_period(f"{first:%Y-%m}"):
+        from babel.dates import format_date
+
+        month: str = format_date(first, "MMMM y", locale=words.locale)
+        return month
+    return words.text("%(first)s to %(last)s", first=words.day(first), last=words.day(last))
 
 
 def share_text(share_e12: int, words: Words) -> str:
@@ -123,14 +141,25 @@ def _use(statement: Statement, words: Words, sources: Sources) -> list[Block]:
         )
     )
     best = _best_by_image(use.answers)
-    shown = [Picture(sources.image(one), _answer_caption(one, words)) for one in best[:MOST_ANSWERS]]
+    shown = [
+        Picture(
+            sources.image(one),
+            words.text("Image %(mark)s", mark=one.image_sha256[:ID_SHOWN]),
+            _answer_caption(one, words),
+        )
+        for one in best[:MOST_ANSWERS]
+    ]
     blocks.append(Pictures(shown))
     if more := len(best) - len(shown):
         blocks.append(_more(more, words))
     if use.evidence:
         blocks.append(Heading(words.text("Your works that were the evidence most often")))
         works = [
-            Picture(sources.work(one.work_sha256), _work_caption(one, words))
+            Picture(
+                sources.work(one.work_sha256),
+                words.text("Your work %(mark)s", mark=one.work_sha256[:ID_SHOWN]),
+                _work_caption(one, words),
+            )
             for one in use.evidence[:MOST_WORKS]
         ]
         blocks.append(Pictures(works))
@@ -217,9 +246,9 @@ def _sure(statement: Statement, words: Words) -> list[Block]:
         blocks.append(
             Prose(
                 words.plural(
-                    "Of the margins of your shares, %(all)s, one begins at nothing: with other works you "
-                    "might have got nothing for it.",
-                    "Of the margins of your shares, %(all)s, %(num)s begin at nothing: with other works you "
+                    "One of the %(all)s margins of your shares begins at nothing: with other works you might "
+                    "have got nothing for it.",
+                    "%(num)s of the %(all)s margins of your shares begin at nothing: with other works you "
                     "might have got nothing for them.",
                     use.reaching_nothing,
                     all=words.number(use.with_interval),
@@ -263,7 +292,7 @@ def _verdicts(entries: list[Entry], words: Words) -> Table:
         [
             [
                 entry_name(entry, words),
-                Cell(words.text(_VERDICTS.get(entry.verdict or "", later("was not examined")))),
+                Cell(words.text(_VERDICTS.get(entry.verdict or "", _NOT_EXAMINED))),
                 Cell(
                     ""
                     if entry.home is None or entry.judged is None
@@ -302,12 +331,11 @@ def _errors(statement: Statement, words: Words) -> list[str]:
         )
     found += [
         words.text(
-            "Audit %(plan)s checks images of %(first)s to %(last)s drawn at random, in %(draws)s draws: so "
+            "Audit %(plan)s checks images of %(period)s drawn at random, in %(draws)s draws: so "
             "far %(measured)s were measured, %(nobody)s turned out to be nobody's, %(failed)s could not be "
             "measured.",
             plan=one.plan_id[:ID_SHOWN],
-            first=words.day(one.period.first),
-            last=words.day(one.period.last),
+            period=span(one.period, words),
             draws=words.number(one.draws),
             measured=words.number(one.measured),
             nobody=words.number(one.nobody),
