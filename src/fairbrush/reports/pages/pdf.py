@@ -26,13 +26,21 @@ from fairbrush.reports.pages.words import INSTALL
 _MISSING = re.compile(r'the text `"(.+?)"` could not be displayed', re.DOTALL)
 _MOST_GROUPS = 50  # of characters that no font has, before it is given up
 _FIRST_PICTOGRAM = 0x1F000
+_PARTLY_KNOWN = (
+    "LATIN",
+    "GREEK",
+    "CYRILLIC",
+    "COMBINING",
+    "MODIFIER",
+    "DIGIT",
+)  # not to be given up as a whole
 
 
 def render_pdf(
     template: str, values: Mapping[str, Any], *, now: datetime, pictures: Mapping[str, bytes] | None = None
 ) -> bytes:
-    """``values`` are ``json(bytes(sys.inputs.values))`` in the template, ``pictures`` files beside it; ``spelled``
-    among them says whether characters are written by their codes.
+    """``values`` are ``json(bytes(sys.inputs.values))`` in the template, ``pictures`` files beside it;
+    ``spelled`` among them says whether characters are written by their codes.
 
     ``now`` is the document's date, so that the same report gives the same bytes. Raises ReportError.
     """
@@ -78,11 +86,12 @@ def _missing_groups(message: str) -> set[str]:
 
 
 def _group(character: str) -> str:
-    """What is in a font or is not as a whole: characters of one script, by the first word of their names; and
-    pictograms."""
+    """What mostly is in a font, or is not, as a whole: characters of one script, by the first word of their
+    names, and pictograms."""
     if ord(character) >= _FIRST_PICTOGRAM and unicodedata.category(character) in ("So", "Sk"):
         return "pictograms"
-    return unicodedata.name(character, character).partition(" ")[0]
+    script = unicodedata.name(character, character).partition(" ")[0]
+    return character if script in _PARTLY_KNOWN else script
 
 
 def _spelled(value: Any, groups: Collection[str]) -> Any:

@@ -1,0 +1,159 @@
+"""Creators' accounts over random histories of money: they chain from period to period, and are the book."""
+
+import random
+from collections import Counter
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from money_histories import CREATORS, begin
+
+from fairbrush.corpus.changes import open_registry
+from fairbrush.ledger.book import Account, AccountKind
+from fairbrush.ledger.choices import PayoutStatus
+from fairbrush.ledger.moves import MODEL_SUBJECT, artist_of
+from fairbrush.ledger.payouts import list_payouts
+from fairbrush.ledger.period import Period
+from fairbrush.reports.pages.statement import read_statement, statement_document
+from fairbrush.reports.pages.statement_accounts import Place, closing_accounts, read_moved, sheets
+from fairbrush.store import Store
+from fairbrush.workspace import create_workspace
+
+PERIODS = 4
+STEPS = 50
+KINDS = {
+    AccountKind.PAYABLE: Place.PAYABLE,
+    AccountKind.ESCROW: Place.ESCROW,
+    AccountKind.DISPUTED: Place.DISPUTED,
+}
+
+
+def periods(store: Store, rng: random.Random) -> list[Period]:
+    """Consecutive ones, of random lengths, from before the first entry to after the last."""
+    ((first, last),) = store.connection.execute(
+        "SELECT min(recorded_at)::DATE, max(recorded_at)::DATE FROM entry"
+    ).fetchall()
+    days = (last - first).days + 1
+    cuts = sorted({first + timedelta(days=rng.randint(0, days)) for _ in range(PERIODS - 1)})
+    starts = [first - timedelta(days=1), *cuts]
+    ends = [*(cut - timedelta(days=1) for cut in cuts), last + timedelta(days=3)]
+    return [Period(start, end) for start, end in zip(starts, ends, strict=True) if start <= end]
+
+
+def creators(store: Store) -> list[str]:
+    rows = store.connection.execute("SELECT creator_id FROM creator ORDER BY 1").fetchall()
+    return [creator_id for (creator_id,) in rows]
+
+
+def booked_until(store: Store, day: date) -> Counter[tuple[Account, str]]:
+    """The book's balances at the end of a day, added up here."""
+    sums: Counter[tuple[Account, str]] = Counter()
+    for kind, holder, subject, currency, amount in store.connection.execute(
+        "SELECT account, holder, subject, currency, amount_minor FROM posting"
+        " JOIN entry ON number = entry_number WHERE recorded_at::DATE <= ?",
+        [day],
+    ).fetchall():
+        sums[Account(AccountKind(kind), holder, subject), currency] += amount
+    return sums
+
+
+def assert_together_the_book(store: Store, period: Period) -> None:
+    """What artists' accounts hold is in one creator's accounts each; what is left is the platform's, the
+    fund's, models', or of erased artists whose payee serves several."""
+    owned: dict[tuple[Place, str, str, str], int] = {}
+    for creator_id in creators(store):
+        for key, amount in closing_accounts(read_moved(store.connection, creator_id), period).items():
+            assert key not in owned, "an account is one creator's"
+            owned[key] = amount
+    for (account, currency), amount in booked_until(store, period.last).items():
+        artist_id, place = artist_of(account), KINDS.get(account.kind)
+        is_of_model = account.subject.startswith(MODEL_SUBJECT)
+        own = (
+            None
+            if place is None or is_of_model
+            else owned.pop((place, account.holder, artist_id, currency), None)
+        )
+        assert own in (None, amount)
+        assert own or not amount or not artist_id, f"{account} is nobody's"
+    on_their_way: Counter[str] = Counter()
+    for (place, _, _, currency), amount in owned.items():
+        assert place is Place.TRANSIT, "every other account is in the book"
+        on_their_way[currency] += amount
+    for (account, currency), amount in booked_until(store, period.last).items():
+        if account.kind is AccountKind.TRANSIT:
+            on_their_way[currency] -= amount
+    assert max(on_their_way.values(), default=0) <= 0, "the rest is models' and what nobody is named for"
+
+
+def assert_in_transit_by_artist(store: Store, period: Period) -> None:
+    """At the end of a history: what of each artist is on its way, as the payouts themselves say."""
+    expected: Counter[tuple[str, str, str]] = Counter()
+    for payout in list_payouts(store.connection, status=PayoutStatus.PROPOSED):
+        for subject, amount in payout.parts:
+            if subject and not subject.startswith("model:"):
+                expected[payout.payout_id, subject, payout.currency] += amount
+    found: Counter[tuple[str, str, str]] = Counter()
+    for creator_id in creators(store):
+        moved = read_moved(store.connection, creator_id)
+        for (place, holder, artist_id, currency), amount in closing_accounts(moved, period).items():
+            if place is Place.TRANSIT and artist_id:
+                found[holder, artist_id, currency] += amount
+    assert found == {key: amount for key, amount in expected.items() if amount}
+
+
+def assert_chains(store: Store, consecutive: list[Period]) -> None:
+    for creator_id in creators(store):
+        moved = read_moved(store.connection, creator_id)
+        before: dict[str, dict[Place, int]] = {}
+        for period in consecutive:
+            found = {sheet.currency: sheet for sheet in sheets(moved, period)}
+            for currency in found.keys() | before.keys():
+                nothing = dict.fromkeys(Place, 0)
+                opening = found[currency].opening if currency in found else nothing
+                assert opening == before.get(currency, nothing), f"{creator_id}, {period}, {currency}"
+            before = {currency: dict(sheet.closing) for currency, sheet in found.items()}
+            for sheet in found.values():
+                moves = sum(movement.total for movement in sheet.movements)
+                assert sheet.opening_total + moves == sheet.closing_total
+                parts = sheet.earned + sheet.taken_back + sheet.otherwise - sheet.paid
+                assert sheet.opening_total + parts == sheet.closing_total
+
+
+def assert_statements_sum(store: Store, period: Period, now: datetime) -> None:
+    """Tables of a statement sum to its sheets, and what was confirmed is what was paid."""
+    for creator_id in creators(store):
+        found = read_statement(store, creator_id, period, now=now)
+        for sheet in found.sheets:
+            settled = sum(one.total for one in found.settled if one.currency == sheet.currency)
+            kept = sum(one.amount_minor for one in found.kept if one.currency == sheet.currency)
+            paid = sum(
+                one.amount_minor
+                for one in found.paid
+                if one.currency == sheet.currency
+                and one.status is PayoutStatus.CONFIRMED
+                and one.changed_at.date() in period
+            )
+            assert (settled, kept, paid) == (sheet.earned + sheet.taken_back, sheet.closing_total, sheet.paid)
+        assert {one.currency for one in found.kept} <= {sheet.currency for sheet in found.sheets}
+        assert statement_document(found)["number"] == found.number
+
+
+@pytest.mark.parametrize("seed", [5])
+def test_statements_of_all_creators_chain_and_are_the_book(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    create_workspace(tmp_path / "space")
+    with open_registry(tmp_path / "space") as store:
+        history = begin(store, rng)
+        for name in ("look", "assert_settled", "assert_held_back", "assert_sound"):
+            setattr(history, name, lambda *_: None)  # that a history is sound is tested elsewhere
+        for _ in range(STEPS):
+            history.step()
+        assert {"settle", "payout"} <= history.done.keys()
+        consecutive = periods(store, rng)
+        assert_chains(store, consecutive)
+        for period in consecutive:
+            assert_together_the_book(store, period)
+        assert_in_transit_by_artist(store, consecutive[-1])
+        assert_statements_sum(store, consecutive[-1], history.now)
+        assert_statements_sum(store, consecutive[0], history.now)
+        assert set(CREATORS) <= {*creators(store)}
