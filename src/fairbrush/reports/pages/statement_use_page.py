@@ -245,12 +245,10 @@ def _sure(statement: Statement, words: Words) -> list[Block]:
     if use.with_interval:
         blocks.append(
             Prose(
-                words.plural(
-                    "One of the %(all)s margins of your shares begins at nothing: with other works you might "
-                    "have got nothing for it.",
-                    "%(num)s of the %(all)s margins of your shares begin at nothing: with other works you "
-                    "might have got nothing for them.",
-                    use.reaching_nothing,
+                words.text(
+                    "Margins of your shares that begin at nothing: %(some)s of %(all)s. Where one does, you "
+                    "might have got nothing with other works.",
+                    some=words.number(use.reaching_nothing),
                     all=words.number(use.with_interval),
                 )
             )
