@@ -5,7 +5,6 @@ from collections import Counter
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from money_histories import CREATORS, begin
 
 from fairbrush.corpus.changes import open_registry
@@ -20,7 +19,7 @@ from fairbrush.store import Store
 from fairbrush.workspace import create_workspace
 
 PERIODS = 4
-STEPS = 50
+SEED, STEPS = 6, 50
 KINDS = {
     AccountKind.PAYABLE: Place.PAYABLE,
     AccountKind.ESCROW: Place.ESCROW,
@@ -138,9 +137,8 @@ def assert_statements_sum(store: Store, period: Period, now: datetime) -> None:
         assert statement_document(found)["number"] == found.number
 
 
-@pytest.mark.parametrize("seed", [5])
-def test_statements_of_all_creators_chain_and_are_the_book(tmp_path: Path, seed: int) -> None:
-    rng = random.Random(seed)
+def test_statements_of_all_creators_chain_and_are_the_book(tmp_path: Path) -> None:
+    rng = random.Random(SEED)
     create_workspace(tmp_path / "space")
     with open_registry(tmp_path / "space") as store:
         history = begin(store, rng)
@@ -148,7 +146,8 @@ def test_statements_of_all_creators_chain_and_are_the_book(tmp_path: Path, seed:
             setattr(history, name, lambda *_: None)  # that a history is sound is tested elsewhere
         for _ in range(STEPS):
             history.step()
-        assert {"settle", "payout"} <= history.done.keys()
+        kinds = store.connection.execute("SELECT DISTINCT kind FROM entry").fetchall()
+        assert {("reversal",), ("erasure",), ("payout_failed",), ("payout_confirmed",)} <= {*kinds}
         consecutive = periods(store, rng)
         assert_chains(store, consecutive)
         for period in consecutive:
