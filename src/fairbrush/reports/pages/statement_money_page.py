@@ -1,4 +1,4 @@
-"""The parts of a statement about money: what was earned, paid and held, how it adds up, how to contest it.
+"""The parts of a statement about money: what was earned, paid and held, and how it adds up.
 
 Enters: a ``Statement``. Leaves: sections of blocks. The one rule: every amount is one that was booked, and
 each table's amounts sum to the total below them.
@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 from fairbrush.ledger.book import EntryKind
 from fairbrush.ledger.choices import PayoutStatus
-from fairbrush.ledger.disputes import State
 from fairbrush.ledger.period import Period
 from fairbrush.ledger.settled import SettlementKind
 from fairbrush.reports.pages.blocks import (
     Block,
     Cell,
     Heading,
-    Items,
     Kind,
     Prose,
     Section,
@@ -26,7 +24,7 @@ from fairbrush.reports.pages.blocks import (
     number,
 )
 from fairbrush.reports.pages.statement_accounts import Place
-from fairbrush.reports.pages.statement_money import Kept, Paid, Role, Settled, Why
+from fairbrush.reports.pages.statement_money import Kept, Paid, Settled, Why
 from fairbrush.reports.pages.statement_use_page import mark, names_of, share_text, span
 from fairbrush.reports.pages.words import later
 
@@ -60,17 +58,6 @@ _WHY = {
     Why.BELOW_MINIMUM: later("It is less than is paid at once, %(minimum)s. It is carried forward."),
     Why.OWED_BACK: later("More was paid than was yours in the end. Later earnings make it good first."),
     Why.PAYEE_ERASED: later("Whoever was paid for you is erased. Name somebody else who is paid."),
-}
-_ROLES = {
-    Role.OPENED: later("opened by you"),
-    Role.ENTRY: later("over who is behind your artist entry"),
-    Role.SHARE: later("over your share of an image"),
-    Role.GIVEN: later("gave you a share of an image"),
-}
-_STATES = {
-    State.OPEN: later("open"),
-    State.REJECTED: later("decided: rejected"),
-    State.UPHELD: later("decided: upheld"),
 }
 _MOVEMENTS = {
     EntryKind.SETTLEMENT: later("Earned in settlements"),
@@ -306,66 +293,6 @@ def _sheet(sheet: Sheet, words: Words) -> Table:
             for label, amounts in rows
         ],
         totals=1,
-    )
-
-
-def dispute_section(statement: Statement, words: Words) -> Section:
-    blocks: list[Block] = []
-    if statement.contested:
-        blocks.append(_contested(statement, words))
-    blocks.append(
-        Items(
-            [
-                words.text(
-                    "Say what is wrong: a share of an image, an image that credits nobody, or who is behind "
-                    "an artist entry. Quote this statement's number and the image's mark."
-                ),
-                words.text(
-                    "Send what shows it: dated originals, sketches, earlier publications, contracts, letters."
-                ),
-                words.text(
-                    "The platform opens a dispute. From then on the contested money is set aside, settled or "
-                    "not, and nobody is paid from it."
-                ),
-                words.text(
-                    "Somebody decides, and writes down why. The money goes as decided; your next statement "
-                    "shows it, as a correction or as moved."
-                ),
-            ],
-            is_ordered=True,
-        )
-    )
-    blocks.append(
-        Prose(
-            words.text(
-                "You can also opt out. Then no later answer credits you, and what is still earned by earlier "
-                "ones is held."
-            )
-        )
-    )
-    return Section(words.text("If you disagree"), blocks)
-
-
-def _contested(statement: Statement, words: Words) -> Table:
-    return Table(
-        words.text("Disputes that were open in this period"),
-        [
-            words.text("Dispute"),
-            words.text("What it is"),
-            words.text("Opened on"),
-            words.text("State"),
-            words.text("Reason given"),
-        ],
-        [
-            [
-                mark(one.dispute_id),
-                Cell(words.text(_ROLES[one.role])),
-                Cell(words.day(one.opened_at.date())),
-                Cell(words.text(_STATES[one.state])),
-                Cell(one.reason or "", Kind.NAME),
-            ]
-            for one in statement.contested
-        ],
     )
 
 

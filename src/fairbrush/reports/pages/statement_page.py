@@ -30,7 +30,8 @@ from fairbrush.reports.pages.blocks import (
 from fairbrush.reports.pages.page import render
 from fairbrush.reports.pages.pdf import render_pdf
 from fairbrush.reports.pages.pictures import picture, thumbnail
-from fairbrush.reports.pages.statement_money_page import dispute_section, money_sections
+from fairbrush.reports.pages.statement_dispute_page import dispute_section
+from fairbrush.reports.pages.statement_money_page import money_sections
 from fairbrush.reports.pages.statement_use_page import Sources, span, use_sections
 from fairbrush.reports.pages.words import Words, visible
 

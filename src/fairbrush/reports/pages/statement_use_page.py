@@ -28,7 +28,7 @@ from fairbrush.reports.pages.blocks import (
     number,
 )
 from fairbrush.reports.pages.statement_use import UNTOLD, Entry
-from fairbrush.reports.pages.words import later
+from fairbrush.reports.pages.words import later, visible
 
 if TYPE_CHECKING:
     from fairbrush.reports.pages.statement import Statement
@@ -315,7 +315,7 @@ def _errors(statement: Statement, words: Words) -> list[str]:
             "%(num)s images of the model %(model)s were drawn again with and without each artist's style: of "
             "what artists get, %(part)s had gone to the wrong ones on average.",
             one.images,
-            model=one.model_id,
+            model=visible(one.model_id),
             part=words.percent(Decimal(one.mis_paid)),
         )
         for one in use.measured
