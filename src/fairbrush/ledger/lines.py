@@ -58,6 +58,17 @@ _SETTLED = """
 """
 _CANCELLED = "SELECT revenue_id FROM revenue_event WHERE event = 'cancelled'"
 _LINE = "SELECT revenue_id, reference, currency, amount_minor, earned_to, model_id FROM revenue"
+# Of the images in ``image``, by model: the record that pays under what a policy pins.
+_PAYING = """
+    SELECT image_sha256, model_id, arg_min(attribution_id, position) AS attribution_id
+    FROM attribution JOIN chain_leaf ON kind = 'attribution' AND record_key = attribution_id
+    JOIN (SELECT unnest($models::TEXT[]) AS model_id, unnest($policies::TEXT[]) AS policy_digest) split
+        USING (model_id, policy_digest)
+    WHERE value_function = $value AND calibration_id IS NOT DISTINCT FROM $calibration::TEXT
+        AND list_contains($manifests::TEXT[], index_manifest_digest)
+        AND image_sha256 IN (SELECT image_sha256 FROM image)
+    GROUP BY ALL
+"""
 
 
 def open_lines(connection: DuckDBPyConnection, period: Period) -> list[RevenueLine]:
@@ -115,41 +126,55 @@ def choose_records(
     policy has for the line's model. Raises PolicyError.
     """
     model_ids = sorted({line.model_id or policy.split.model for line in lines})
-    splits = splits_by_model(connection, policy, model_ids)
     rows = connection.execute(
-        """
+        f"""
         WITH line AS (
-            SELECT revenue_id, coalesce(model_id, $2) AS model_id, image_sha256
-            FROM revenue WHERE revenue_id IN (SELECT unnest($1::TEXT[]))),
+            SELECT revenue_id, coalesce(model_id, $model_id) AS model_id, image_sha256
+            FROM revenue WHERE revenue_id IN (SELECT unnest($revenue_ids::TEXT[]))),
         image AS (
             SELECT revenue_id, model_id, image_sha256, 1::BIGINT AS weight
             FROM line WHERE image_sha256 IS NOT NULL
             UNION ALL
             SELECT revenue_id, model_id, revenue_image.image_sha256, weight_e6
             FROM line JOIN revenue_image USING (revenue_id) WHERE line.image_sha256 IS NULL),
-        paying AS (
-            SELECT image_sha256, model_id, arg_min(attribution_id, position) AS attribution_id
-            FROM attribution JOIN chain_leaf ON kind = 'attribution' AND record_key = attribution_id
-            JOIN (SELECT unnest($6::TEXT[]) AS model_id, unnest($7::TEXT[]) AS policy_digest) split
-                USING (model_id, policy_digest)
-            WHERE value_function = $3 AND calibration_id IS NOT DISTINCT FROM $4::TEXT
-                AND list_contains($5::TEXT[], index_manifest_digest)
-                AND image_sha256 IN (SELECT image_sha256 FROM image)
-            GROUP BY ALL)
+        paying AS ({_PAYING})
         SELECT revenue_id, image_sha256, weight, attribution_id
         FROM image LEFT JOIN paying USING (image_sha256, model_id) ORDER BY revenue_id, image_sha256
         """,
-        [
-            [line.revenue_id for line in lines],
-            policy.split.model,
-            policy.split.value,
-            policy.terms.calibration,
-            sorted(policy.index_versions.digests(connection)),
-            list(splits),
-            [split.digest for split in splits.values()],
-        ],
+        {
+            "revenue_ids": [line.revenue_id for line in lines],
+            "model_id": policy.split.model,
+            **_pins(connection, policy, model_ids),
+        },
     ).fetchall()
     return [LineImage(*row) for row in rows]
+
+
+def paying_record(
+    connection: DuckDBPyConnection, image_sha256: str, model_id: str, policy: AdoptedPolicy
+) -> str | None:
+    """The record that would settle this image of this model under ``policy``; None where there is none.
+
+    Raises PolicyError.
+    """
+    rows = connection.execute(
+        f"WITH image AS (SELECT $image_sha256 AS image_sha256) {_PAYING}",
+        {"image_sha256": image_sha256, **_pins(connection, policy, [model_id])},
+    ).fetchall()
+    return str(rows[0][2]) if rows else None
+
+
+def _pins(
+    connection: DuckDBPyConnection, policy: AdoptedPolicy, model_ids: Sequence[str]
+) -> dict[str, object]:
+    splits = splits_by_model(connection, policy, model_ids)
+    return {
+        "value": policy.split.value,
+        "calibration": policy.terms.calibration,
+        "manifests": sorted(policy.index_versions.digests(connection)),
+        "models": list(splits),
+        "policies": [split.digest for split in splits.values()],
+    }
 
 
 def settled_images(

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from fractions import Fraction
 from functools import cache
 from io import BytesIO
+from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,8 @@ class Words:
     ('-€1,234.56', '5.3%')
     >>> Words.of("de").money(-123456, "EUR").replace(chr(160), " ")
     '-1.234,56 €'
+    >>> english.fine_money(Fraction(2, 3), "EUR"), english.fine_money(Fraction(-1, 2), "JPY")
+    ('€0.0067', '-JP¥0.50')
     """
 
     language: Language
@@ -95,7 +99,16 @@ class Words:
     def money(self, amount_minor: int, currency: str) -> str:
         """Minor units, written with as many decimals as the currency has. Raises MoneyError."""
         amount = Decimal(format_amount(amount_minor, currency))
-        digits = -int(amount.as_tuple().exponent)
+        return self._amount(amount, currency, -int(amount.as_tuple().exponent))
+
+    def fine_money(self, exact_minor: Fraction, currency: str, *, finer: int = 2) -> str:
+        """A fraction of minor units, with so many decimals more than the currency has, rounded half up."""
+        usual = -int(Decimal(format_amount(0, currency)).as_tuple().exponent)
+        scaled = floor(abs(exact_minor) * 10**finer + Fraction(1, 2))
+        amount = Decimal(scaled if exact_minor >= 0 else -scaled).scaleb(-usual - finer)
+        return self._amount(amount, currency, usual + finer)
+
+    def _amount(self, amount: Decimal, currency: str, digits: int) -> str:
         pattern = self._with_decimals(self.locale.currency_formats["standard"], digits)
         written = pattern.apply(amount, self.locale, currency=currency, currency_digits=False)
         return _LETTER_BY_DIGIT.sub(_NO_BREAK, written)
