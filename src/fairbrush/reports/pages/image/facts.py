@@ -282,7 +282,7 @@ class Versions:
 @dataclass(frozen=True)
 class ImageReport:
     """One answer. ``path``: where the image was, None once erased; ``is_kept_back``: the image itself is a
-    work of somebody who is not pictured; ``reason``: why nobody is credited, as it was recorded; times are UTC."""
+    work of somebody who is not pictured; ``reason``: why nobody is credited, as it was recorded. UTC."""
 
     attribution_id: str
     image_sha256: str

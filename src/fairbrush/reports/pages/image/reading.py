@@ -51,13 +51,13 @@ def read_report(store: Store, attribution_id: str, *, now: datetime) -> ImageRep
     """
     connection = store.connection
     rows = connection.execute(
-        "SELECT body::TEXT, body_digest, about::TEXT, image_path, recorded_at FROM attribution"
+        "SELECT body::TEXT, body_digest, about::TEXT, recorded_at FROM attribution"
         " WHERE attribution_id = ?",
         [attribution_id],
     ).fetchall()
     if not rows:
         raise RecordError(f"There is no record {attribution_id!r}.")
-    ((text, digest, about_text, path, recorded_at),) = rows
+    ((text, digest, about_text, recorded_at),) = rows
     body, about = json.loads(text), json.loads(about_text)
     identity, game = body["identity"], body["game"]
     people = read_people(connection, now=now)
@@ -67,7 +67,7 @@ def read_report(store: Store, attribution_id: str, *, now: datetime) -> ImageRep
     return ImageReport(
         attribution_id=attribution_id,
         image_sha256=identity["image_sha256"],
-        path=None if path is None else Path(path),
+        path=Path(about["path"]) if about.get("path") else None,
         is_kept_back=identity["image_sha256"] in kept_back,
         recorded_at=recorded_at,
         content_part=Fraction(body["policy"]["b"]),
