@@ -228,14 +228,24 @@ class Money:
 
 
 def summed(parts: Sequence[MoneyPart]) -> list[MoneyPart]:
-    """Parts of one currency added up by what they are for, whose and where; in that order, largest first."""
+    """Parts of one currency added up by what they are for, whose and where; steps in order, the
+    artist who gets most first."""
     sums: dict[tuple[Step, Person | None, Place | None], Fraction] = {}
     for part in parts:
         key = (part.step, part.artist, part.place)
         sums[key] = sums.get(key, Fraction(0)) + part.exact_minor
+    of_artist: dict[Person | None, Fraction] = {}
+    for (_, artist, _), exact in sums.items():
+        of_artist[artist] = of_artist.get(artist, Fraction(0)) + exact
     found = [MoneyPart(step, exact, artist, place) for (step, artist, place), exact in sums.items() if exact]
-    order = list(Step)
-    return sorted(found, key=lambda part: (order.index(part.step), -part.exact_minor))
+    steps, places = list(Step), list(Place)
+
+    def order(part: MoneyPart) -> tuple[int, Fraction, str, int]:
+        whose = part.artist.artist_id if part.artist else ""
+        place = places.index(part.place) if part.place else 0
+        return steps.index(part.step), -of_artist[part.artist], whose, place
+
+    return sorted(found, key=order)
 
 
 @dataclass(frozen=True)
@@ -282,7 +292,8 @@ class Versions:
 @dataclass(frozen=True)
 class ImageReport:
     """One answer. ``path``: where the image was, None once erased; ``is_kept_back``: the image itself is a
-    work of somebody who is not pictured; ``reason``: why nobody is credited, as it was recorded. UTC."""
+    work of somebody who is not pictured; ``delta``: the lead (z) that somebody must exceed, ``entry``: and others
+    beside them; ``reason``: why nobody is credited, as it was recorded. UTC."""
 
     attribution_id: str
     image_sha256: str
@@ -291,6 +302,8 @@ class ImageReport:
     recorded_at: datetime
     content_part: Fraction
     artists_part: Fraction
+    delta: float
+    entry: float
     model_share_e12: int
     unattributed_e12: int
     decided: Decided | None

@@ -51,8 +51,7 @@ def read_report(store: Store, attribution_id: str, *, now: datetime) -> ImageRep
     """
     connection = store.connection
     rows = connection.execute(
-        "SELECT body::TEXT, body_digest, about::TEXT, recorded_at FROM attribution"
-        " WHERE attribution_id = ?",
+        "SELECT body::TEXT, body_digest, about::TEXT, recorded_at FROM attribution WHERE attribution_id = ?",
         [attribution_id],
     ).fetchall()
     if not rows:
@@ -72,6 +71,8 @@ def read_report(store: Store, attribution_id: str, *, now: datetime) -> ImageRep
         recorded_at=recorded_at,
         content_part=Fraction(body["policy"]["b"]),
         artists_part=Fraction(body["policy"]["w"]),
+        delta=float(game["delta"]),
+        entry=float(game.get("entry", game["delta"])),
         model_share_e12=record.model_share_e12,
         unattributed_e12=record.unattributed_e12,
         decided=_decided(connection, attribution_id, people),
