@@ -17,6 +17,7 @@ from fairbrush.cli.output import (
     choose_format,
     emit,
 )
+from fairbrush.cli.report_image import image
 from fairbrush.cli.report_statement import statement
 from fairbrush.cli.sql import LimitOption, answer_query
 from fairbrush.errors import ConfigError
@@ -40,8 +41,7 @@ app = typer.Typer(
     cls=_ViewsByName,
     help="What was recorded: NAME of a view, or a page. Without a name the views are listed.",
 )
-
-
+app.command("image")(image)
 app.command("statement")(statement)
 
 

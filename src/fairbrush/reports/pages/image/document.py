@@ -172,7 +172,7 @@ def _parts(parts: Sequence[MoneyPart]) -> list[dict[str, Any]]:
             "for": str(part.step),
             "artist_id": part.artist and part.artist.artist_id,
             "exact_minor": fraction_text(part.exact_minor),
-            "place": part.place and part.place.name.lower(),
+            "place": part.place.name.lower(),
         }
         for part in parts
     ]

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fairbrush.reports.pages.charts import COLOURS, chart_svg, import_altair
+from fairbrush.reports.pages.charts import COLOURS, WIDTH, chart_svg, import_altair
 from fairbrush.reports.pages.words import Language, Words, visible
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-_BAR, _ROW = 16, 34  # pixels
+_BAR, _ROW, _ABOVE = 16, 48, 18  # pixels; a label stands above its bar, so that it may be long
 _ROOM = 1.32  # beside the longest bar, for what is written there
 
 
@@ -58,14 +58,7 @@ def bars_svg(bars: Sequence[Bar], *, label: str, words: Words, has_axis: bool) -
         ticks=False,
         labelExpr=f"format(datum.value, '.0%') && round(datum.value * 100) + {percent}",
     )
-    base = altair.Chart(altair.Data(values=values)).encode(
-        y=altair.Y(
-            "label:N",
-            sort=None,
-            title=None,
-            axis=altair.Axis(domain=False, ticks=False, labelPadding=8),
-        )
-    )
+    base = altair.Chart(altair.Data(values=values)).encode(y=altair.Y("label:N", sort=None, axis=None))
     scale = altair.Scale(domain=[0, longest * _ROOM], nice=False)
     x = altair.X("start:Q", scale=scale, axis=axis if has_axis else None)
     layers = [
@@ -73,6 +66,9 @@ def bars_svg(bars: Sequence[Bar], *, label: str, words: Words, has_axis: bool) -
             x=x, x2="end:Q", color=altair.Color("colour:N", scale=None)
         ),
         base.mark_text(align="left", dx=8).encode(x="beside:Q", text="text:N"),
+        base.transform_filter("datum.text != ''")
+        .mark_text(align="left", dy=-_ABOVE, limit=WIDTH)
+        .encode(x=altair.value(0), text="label:N"),
     ]
     if any(bar.low is not None for bar in bars):  # a mark without any data has no name for a screen reader
         ranged = base.transform_filter("isValid(datum.low)")

@@ -156,12 +156,12 @@ class Place(StrEnum):
 @dataclass(frozen=True)
 class MoneyPart:
     """``artist``: None but for Step.ARTIST, and there where it is owed for somebody who was erased before;
-    ``place``: None for an example."""
+    ``place``: of an example where it would be."""
 
     step: Step
     exact_minor: Fraction
     artist: Person | None = None
-    place: Place | None = None
+    place: Place = Place.OWED
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class Money:
 def summed(parts: Sequence[MoneyPart]) -> list[MoneyPart]:
     """Parts of one currency added up by what they are for, whose and where; steps in order, the
     artist who gets most first."""
-    sums: dict[tuple[Step, Person | None, Place | None], Fraction] = {}
+    sums: dict[tuple[Step, Person | None, Place], Fraction] = {}
     for part in parts:
         key = (part.step, part.artist, part.place)
         sums[key] = sums.get(key, Fraction(0)) + part.exact_minor
@@ -242,8 +242,7 @@ def summed(parts: Sequence[MoneyPart]) -> list[MoneyPart]:
 
     def order(part: MoneyPart) -> tuple[int, Fraction, str, int]:
         whose = part.artist.artist_id if part.artist else ""
-        place = places.index(part.place) if part.place else 0
-        return steps.index(part.step), -of_artist[part.artist], whose, place
+        return steps.index(part.step), -of_artist[part.artist], whose, places.index(part.place)
 
     return sorted(found, key=order)
 
@@ -292,8 +291,8 @@ class Versions:
 @dataclass(frozen=True)
 class ImageReport:
     """One answer. ``path``: where the image was, None once erased; ``is_kept_back``: the image itself is a
-    work of somebody who is not pictured; ``delta``: the lead (z) that somebody must exceed, ``entry``: and others
-    beside them; ``reason``: why nobody is credited, as it was recorded. UTC."""
+    work of somebody who is not pictured; ``delta``: the lead (z) that somebody must exceed, ``entry``: and
+    others beside them; ``reason``: why nobody is credited, as it was recorded. UTC."""
 
     attribution_id: str
     image_sha256: str

@@ -133,9 +133,9 @@ def split_line(
     terms: Terms,
     developers: Mapping[str, Parts],
     people: Mapping[str, Person],
-    locate: Callable[[Account], Place | None],
+    locate: Callable[[Account], Place],
 ) -> list[MoneyPart]:
-    """A line of one image, by what each part is for. locate: where an account's money is now.
+    """A line of one image, by what each part is for. locate: where an account's money is.
 
     The unattributed part is kept apart from whoever it goes to, which may be the platform or the developers.
     """
@@ -204,7 +204,7 @@ class _Book:
         ).fetchall():
             self._departures[holder, subject, currency].append((number, status[payout_id]))
 
-    def locator(self, frozen: Frozen, currency: str) -> Callable[[Account], Place | None]:
+    def locator(self, frozen: Frozen, currency: str) -> Callable[[Account], Place]:
         entry = self._entry_of[frozen.settlement_id]
         (last,) = self._connection.execute("SELECT max(number) FROM entry").fetchall()[0]
         moves = [m for m in read_moves(self._connection, after=entry, until=last) if m.currency == currency]
@@ -220,7 +220,7 @@ class _Book:
             if left := self._left(account, currency, after=since, until=move.number):
                 return left
             account, since = target, move.number
-        return self._left(account, currency, after=since) or self._rests(account)
+        return self._left(account, currency, after=since) or _rests(account, self._people)
 
     def _left(self, account: Account, currency: str, *, after: int, until: int | None = None) -> Place | None:
         """A payout takes all that a payable account holds, so the first that did not fail took this."""
@@ -231,23 +231,22 @@ class _Book:
                 return Place.PAID if status is PayoutStatus.CONFIRMED else Place.ON_ITS_WAY
         return None
 
-    def _rests(self, account: Account) -> Place:
-        match account.kind:
-            case AccountKind.PLATFORM:
-                return Place.PLATFORM
-            case AccountKind.FUND:
-                return Place.FUND
-            case AccountKind.PAYABLE:
-                return Place.OWED
-            case AccountKind.DISPUTED:
-                return Place.DISPUTED
-            case AccountKind.ESCROW if account.holder in self._people:
-                consent = self._people[account.holder].consent
-                return {Consent.UNCLAIMED: Place.UNCLAIMED, Consent.OPTED_OUT: Place.OPTED_OUT}.get(
-                    consent, Place.HELD
-                )
-            case _:
-                return Place.HELD
+
+def _rests(account: Account, people: Mapping[str, Person]) -> Place:
+    match account.kind:
+        case AccountKind.PLATFORM:
+            return Place.PLATFORM
+        case AccountKind.FUND:
+            return Place.FUND
+        case AccountKind.PAYABLE:
+            return Place.OWED
+        case AccountKind.DISPUTED:
+            return Place.DISPUTED
+        case AccountKind.ESCROW if account.holder in people:
+            held = {Consent.UNCLAIMED: Place.UNCLAIMED, Consent.OPTED_OUT: Place.OPTED_OUT}
+            return held.get(people[account.holder].consent, Place.HELD)
+        case _:
+            return Place.HELD
 
 
 def _pays(
@@ -287,7 +286,7 @@ def _example(
         terms=terms,
         developers=developers,
         people=people,
-        locate=lambda _: None,
+        locate=lambda account: _rests(account, people),
     )
     return Example(currency, amount_minor, terms.platform_fee, is_adopted, tuple(parts))
 

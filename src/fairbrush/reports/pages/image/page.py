@@ -6,6 +6,7 @@ what the facts say and nothing else; what is uncertain is said to be.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairbrush.corpus.images import ImageLimits, read_file
+from fairbrush.errors import ImageRefusedError, ReportError
 from fairbrush.reports.pages.charts import COLOURS
 from fairbrush.reports.pages.image import phrases
 from fairbrush.reports.pages.image.drawn import Bar, bars_svg
@@ -98,6 +101,22 @@ def image_page(report: ImageReport, *, workspace: Path, words: Words, image: Pat
     )
 
 
+def check_image(image: Path, report: ImageReport) -> None:
+    """Raises ReportError where a file is not the image of the answer, or cannot be read."""
+    try:
+        found = hashlib.sha256(read_file(image, ImageLimits())).hexdigest()
+    except ImageRefusedError as error:
+        raise ReportError(
+            f"{image} cannot be read: {error.detail or error.reason}", next_step="Name the image's file."
+        ) from error
+    if found != report.image_sha256:
+        raise ReportError(
+            f"{image} is not the image of this answer: its SHA-256 is {found[:16]}..., the answer's"
+            f" {report.image_sha256[:16]}...",
+            next_step="Name the very file that was looked up; a copy that was saved anew is another one.",
+        )
+
+
 def _picture(report: ImageReport, image: Path | None) -> str | None:
     if image is not None:
         return picture(image, sha256=report.image_sha256)
@@ -179,7 +198,7 @@ class _Speech:
         return self.words.text(phrases.STEPS[part.step])
 
     def place(self, part: MoneyPart) -> str:
-        return "" if part.place is None else self.words.text(phrases.PLACES[part.place])
+        return self.words.text(phrases.PLACES[part.place])
 
 
 def _shares_chart(report: ImageReport, speech: _Speech) -> Markup:
@@ -222,7 +241,9 @@ def _flow(
         return words.fine_money(sum((p.exact_minor for p in parts), Fraction(0)), currency, finer=finer)
 
     artists = [part for part in steps if part.step is Step.ARTIST]
-    bars = _waterfall(steps, money, speech)
+    bars = _waterfall(
+        steps, money, speech, whole=words.text("The bill" if is_example else "Earned by the image")
+    )
     label = words.text("Steps: how what the image earned is taken apart. The table below has the numbers.")
     colours = dict.fromkeys(bar.colour for bar in bars[1:])
     return Flow(
@@ -237,20 +258,17 @@ def _flow(
         finer == 0,
         bool(artists),
         bars_svg(bars, label=label, words=words, has_axis=False),
-        ()
-        if is_example
-        else tuple((colour, text) for colour, text in phrases.LEGEND.items() if colour in colours),
+        tuple((colour, text) for colour, text in phrases.LEGEND.items() if colour in colours),
         tuple(lines),
     )
 
 
 def _waterfall(
-    steps: Sequence[MoneyPart], money: Callable[[Sequence[MoneyPart]], str], speech: _Speech
+    steps: Sequence[MoneyPart], money: Callable[[Sequence[MoneyPart]], str], speech: _Speech, *, whole: str
 ) -> list[Bar]:
     """All that came in, then each step from where the one before ended; parts of one label in one row."""
-    words = speech.words
     left = sum((part.exact_minor for part in steps), Fraction(0))
-    bars = [Bar(words.text("Earned by the image"), 0.0, float(left), money(steps), COLOURS[4])]
+    bars = [Bar(whole, 0.0, float(left), money(steps), COLOURS[4])]
     of_label: dict[str, list[MoneyPart]] = {}
     for part in steps:
         of_label.setdefault(speech.step(part), []).append(part)
@@ -258,9 +276,6 @@ def _waterfall(
         text = money(own)
         for part in own:
             after = left - part.exact_minor
-            colour = COLOURS[1] if part.place is None and part.step is Step.ARTIST else COLOURS[4]
-            if part.place is not None:
-                colour = phrases.COLOUR_OF[part.place]
-            bars.append(Bar(label, float(after), float(left), text, colour))
+            bars.append(Bar(label, float(after), float(left), text, phrases.COLOUR_OF[part.place]))
             left, text = after, ""
     return bars

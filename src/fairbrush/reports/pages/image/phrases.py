@@ -15,7 +15,7 @@ SURE = {
     Confidence.CLEAR: later("Clear"),
     Confidence.MIXED: later("Clear, and shared"),
     Confidence.WEAK: later("Weak"),
-    Confidence.UNKNOWN: later("Nobody"),
+    Confidence.UNKNOWN: later("Nobody is credited"),
 }
 SURE_MEANS = {
     Confidence.CLEAR: later(
@@ -30,7 +30,7 @@ SURE_MEANS = {
         "Somebody is credited, but had other works of these artists been known, somebody else or nobody might"
         " well have been. Treat this answer with care."
     ),
-    Confidence.UNKNOWN: later("Nobody is credited. That is an answer too: not every style is known here."),
+    Confidence.UNKNOWN: later("That is an answer too: not every style is known here."),
 }
 STEPS = {
     Step.FEE: later("The platform's fee"),
