@@ -168,7 +168,7 @@ class _Speech:
         shares += [
             (rest, escape(text("other artists"))),
             (report.model_share_e12, escape(text("the makers of the model"))),
-            (report.unattributed_e12, escape(text("nobody"))),
+            (report.unattributed_e12, escape(text("no one"))),
         ]
         parts = [str(pattern % {"share": self.share(share), "who": who}) for share, who in shares if share]
         return Markup(self.words.listing(parts))
@@ -241,9 +241,8 @@ def _flow(
         return words.fine_money(sum((p.exact_minor for p in parts), Fraction(0)), currency, finer=finer)
 
     artists = [part for part in steps if part.step is Step.ARTIST]
-    bars = _waterfall(
-        steps, money, speech, whole=words.text("The bill" if is_example else "Earned by the image")
-    )
+    whole = words.text("The bill") if is_example else words.text("Earned by the image")
+    bars = _waterfall(steps, money, speech, whole=whole)
     label = words.text("Steps: how what the image earned is taken apart. The table below has the numbers.")
     colours = dict.fromkeys(bar.colour for bar in bars[1:])
     return Flow(
