@@ -98,9 +98,9 @@ def test_nobody_and_what_a_dispute_decided(browser: Browser, make: Make):
         assert pictures(page) == 0
 
 
-def test_a_hostile_name_is_only_text(browser: Browser, make: Make, screenshots):
+def test_a_hostile_name_is_only_text(browser: Browser, make: Make):
     file = make("benji")
-    assert_sound(browser, file, keep=screenshots)
+    assert_quiet(browser, file)
     with opened(browser, file) as (page, seen):
         assert f"the style of {SHOWN}. What" in text(page)
         assert page.locator("img[src=x]").count() == 0
@@ -141,9 +141,9 @@ def test_a_dispute_that_is_open_stands_above(browser: Browser, make: Make):
         assert "set aside while a dispute is open" in text(page)
 
 
-def test_a_mix_shows_what_it_was_made_from_and_an_example(browser: Browser, make: Make, screenshots):
+def test_a_mix_shows_what_it_was_made_from_and_an_example(browser: Browser, make: Make):
     file = make("mix")
-    assert_sound(browser, file, keep=screenshots)
+    assert_quiet(browser, file)
     with opened(browser, file) as (page, _):
         said = text(page)
         assert "66.7% of the weight Andy Fitzsimon" in said
