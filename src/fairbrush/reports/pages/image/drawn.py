@@ -56,7 +56,7 @@ def bars_svg(bars: Sequence[Bar], *, label: str, words: Words, has_axis: bool) -
         tickCount=6,
         domain=False,
         ticks=False,
-        labelExpr=f"format(datum.value, '.0%') && round(datum.value * 100) + {percent}",
+        labelExpr=f"round(datum.value * 100) + {percent}",
     )
     base = altair.Chart(altair.Data(values=values)).encode(y=altair.Y("label:N", sort=None, axis=None))
     scale = altair.Scale(domain=[0, longest * _ROOM], nice=False)
