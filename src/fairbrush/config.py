@@ -51,11 +51,18 @@ class Settings:
 
 
 def load_settings(
-    *, start: Path | None = None, workspace: Path | None = None, environ: Mapping[str, str] | None = None
+    *,
+    start: Path | None = None,
+    workspace: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    alone: bool = False,
 ) -> Settings:
-    """Settings of the workspace named, or found by walking up from ``start``. Raises ConfigError."""
+    """Settings of the workspace named, or found by walking up from ``start``; ``alone``: of none, wherever
+    that is. Raises ConfigError."""
     environ = os.environ if environ is None else environ
-    folder = _named_workspace(workspace, environ) or find_workspace(start or _current_folder())
+    folder = None
+    if not alone:
+        folder = _named_workspace(workspace, environ) or find_workspace(start or _current_folder())
     settings = Settings(workspace=folder)
     if folder is not None and (folder / CONFIG_NAME).is_file():
         values = _read_toml(folder / CONFIG_NAME)

@@ -17,6 +17,7 @@ from fairbrush.cli import (
     cache,
     calibrate,
     calibration,
+    check_me,
     creator,
     demo,
     dispute,
@@ -75,6 +76,7 @@ ledger.app.command("recompute")(recompute.recompute)
 app.add_typer(ledger.app, name="ledger")
 app.command("sql")(sql.sql)
 app.add_typer(report.app, name="report")
+app.command("check-me")(check_me.check_me)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(workspace.backup)
 app.command("restore")(workspace.restore)

@@ -77,6 +77,7 @@ class FittedPanel:
     space: StyleSpace
     vectors: NDArray[np.float32]
     hands: tuple[str, ...]
+    sha256s: tuple[str, ...]
 
     def strangers(self) -> Strangers:
         """As an index measures on them: takes ten times as long as fitting the space."""
@@ -110,7 +111,7 @@ def fit_panel(session: EmbeddingSession, panel: Panel) -> FittedPanel:
     hands = tuple(hand_of[sha256] for sha256 in order)
     space = fit_style_space(vectors, hands)
     told = diagnose(space, vectors, hands, shrinkage=SHRINKAGE)
-    return FittedPanel(replace(space, diagnostics=told), vectors, hands)
+    return FittedPanel(replace(space, diagnostics=told), vectors, hands, tuple(order))
 
 
 def _settled_hands(session: EmbeddingSession, panel: Panel) -> dict[str, str]:

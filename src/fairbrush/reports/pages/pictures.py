@@ -10,10 +10,15 @@ import hashlib
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fairbrush.corpus.images import ImageLimits, decode_image, read_file
 from fairbrush.corpus.works import thumbnail_path
 from fairbrush.errors import ImageRefusedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SHOWN_PIXELS = 640  # of the longer side of the image that a page is about
 _LIMITS = ImageLimits()
@@ -33,10 +38,15 @@ def picture(path: Path, *, sha256: str | None = None, most_pixels: int = SHOWN_P
         decoded = decode_image(content, _LIMITS)
     except ImageRefusedError:
         return None
+    return as_data(decoded.pixels, most_pixels=most_pixels)
+
+
+def as_data(pixels: NDArray[np.uint8], *, most_pixels: int = SHOWN_PIXELS, quality: int = 85) -> str:
+    """Decoded pixels, uint8 (height, width, 3), as a ``data:`` address."""
     from PIL import Image
 
-    image = Image.fromarray(decoded.pixels)
+    image = Image.fromarray(pixels)
     image.thumbnail((most_pixels, most_pixels))
     stream = BytesIO()
-    image.save(stream, "WEBP", quality=85)
+    image.save(stream, "WEBP", quality=quality)
     return f"data:image/webp;base64,{b64encode(stream.getvalue()).decode()}"

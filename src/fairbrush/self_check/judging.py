@@ -1,0 +1,204 @@
+"""Judging: what can be said of each image, given works, images and a comparison as vectors.
+
+Enters: ``Embedded`` works and images, a ``Yard``. Leaves: findings, how recognisable the works are, and what
+they were measured with. The one rule: fail closed. Where the comparison is no measure of these works, nothing
+is listed; where it is none of an image, that image is not tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fairbrush.errors import VectorRefusedError
+from fairbrush.reports.pages.check_me import (
+    File,
+    Finding,
+    Measure,
+    OwnWorks,
+    RefusedFile,
+    Standing,
+    Yardstick,
+)
+from fairbrush.self_check.comparison import Z_95, Comparison, Kind, OwnStyle
+from fairbrush.self_check.discoveries import adjusted, fewest_listed, listed_among
+from fairbrush.self_check.folders import WORKS, Embedded
+from fairbrush.style.affinity import style_rows
+from fairbrush.style.strangers import Strangers, hand_codes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fairbrush.style.panel import FittedPanel
+    from fairbrush.style.space import StyleSpace
+
+EVIDENCE = 3  # works beside an image
+OUTSIDE_WORKS = 0.02  # of hands: a panel of fewer than 49 cannot say it
+OUTSIDE_IMAGE = 0.01
+NEAR_MEDIAN = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Yard:
+    """What works and images are measured with: the panel, without hands who have works of the artist's."""
+
+    space: StyleSpace
+    comparison: Comparison
+    kind: Kind
+    left_out: tuple[str, ...]
+    is_bundled: bool
+
+    @classmethod
+    def of(cls, panel: FittedPanel, works: Collection[str], *, is_bundled: bool) -> Yard:
+        """works: SHA-256s of the artist's. Raises StyleSpaceError where too few hands are left."""
+        left_out = {hand for sha256, hand in zip(panel.sha256s, panel.hands, strict=True) if sha256 in works}
+        is_kept = np.array([hand not in left_out for hand in panel.hands])
+        codes = hand_codes([hand for hand in panel.hands if hand not in left_out])
+        strangers = Strangers(panel.strangers().rows[is_kept], codes)
+        return cls(
+            panel.space,
+            Comparison.of(strangers),
+            Kind.of(panel.vectors[is_kept], codes),
+            tuple(sorted(left_out)),
+            is_bundled,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """findings: by p, the strongest first."""
+
+    findings: tuple[Finding, ...]
+    own: OwnWorks
+    measure: Measure
+    refused: tuple[RefusedFile, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Styled:
+    """files: those that have a direction in style space; rows: float64 (n, dim), unit; raw: float32."""
+
+    files: tuple[File, ...]
+    rows: NDArray[np.float64]
+    raw: NDArray[np.float32]
+    refused: tuple[RefusedFile, ...]
+
+    @classmethod
+    def of(cls, embedded: Embedded, space: StyleSpace, *, kind: str, without: Collection[str] = ()) -> Styled:
+        files, rows, refused = [], [], []
+        places = []
+        for place, file in enumerate(embedded.files):
+            if file.sha256 in without:
+                continue
+            try:
+                rows.append(style_rows(space, embedded.vectors[place][None])[0])
+            except VectorRefusedError as error:
+                refused.append(RefusedFile(kind, file.path, "not a number", error.message))
+            else:
+                files.append(file)
+                places.append(place)
+        stacked = np.array(rows).reshape(len(rows), embedded.vectors.shape[1])
+        return cls(tuple(files), stacked, embedded.vectors[places], tuple(refused))
+
+
+def judge(
+    works: Embedded, images: Embedded, yard: Yard, *, copies: Collection[str], error_level: float
+) -> Judged:
+    """copies: SHA-256s of images that are no question of style. Raises VectorRefusedError."""
+    known = Styled.of(works, yard.space, kind=WORKS)
+    asked = Styled.of(images, yard.space, kind="images", without=copies)
+    if not known.files:
+        raise VectorRefusedError(
+            f"None of the {len(works.files)} works has a style that can be measured.",
+            next_step="Give other works: these may be blank.",
+        )
+    style = OwnStyle.fit(known.rows, yard.comparison.strangers)
+    z = style.affinities(asked.rows)
+    p = yard.comparison.p_values(style.nearness(z))
+    is_outside = yard.kind.ranks(yard.kind.likeness(asked.raw)) <= OUTSIDE_IMAGE
+    measure = _measure(style, yard, known, p[~is_outside], error_level)
+    levels = np.full(len(p), np.nan)
+    if measure.yardstick is not Yardstick.WORKS_OUTSIDE:
+        levels[~is_outside] = adjusted(p[~is_outside])
+    standings = [
+        Standing.OUTSIDE if outside else Standing.LISTED if level <= error_level else Standing.NOT_LISTED
+        for outside, level in zip(is_outside, levels, strict=True)
+    ]
+    findings = _findings(style, yard.comparison, known, asked, z, levels, standings)
+    own = _own_works(style, yard.comparison, p[~is_outside], error_level)
+    return Judged(findings, own, measure, (*known.refused, *asked.refused))
+
+
+def _findings(
+    style: OwnStyle,
+    comparison: Comparison,
+    known: Styled,
+    asked: Styled,
+    z: NDArray[np.float64],
+    levels: NDArray[np.float64],
+    standings: list[Standing],
+) -> tuple[Finding, ...]:
+    reach = Z_95 * style.errors(asked.rows)
+    p, p_low, p_high = (
+        comparison.p_values(style.nearness(one)).tolist() for one in (z, z + reach, z - reach)
+    )
+    nearest = np.argsort(-(asked.rows @ known.rows.T), axis=1, kind="stable")[:, :EVIDENCE]
+    findings = [
+        Finding(
+            file=file,
+            standing=standings[at],
+            affinity=float(z[at]),
+            affinity_low=float(z[at] - reach[at]),
+            affinity_high=float(z[at] + reach[at]),
+            p=p[at],
+            p_low=p_low[at],
+            p_high=p_high[at],
+            adjusted=None if np.isnan(levels[at]) else float(levels[at]),
+            credited=bool(z[at] > style.delta),
+            nearest=tuple(known.files[work].sha256 for work in nearest[at]),
+        )
+        for at, file in enumerate(asked.files)
+    ]
+    return tuple(sorted(findings, key=lambda one: (one.p, -one.affinity, one.file.path)))
+
+
+def _own_works(
+    style: OwnStyle, comparison: Comparison, tested: NDArray[np.float64], error_level: float
+) -> OwnWorks:
+    """tested: the p-values of the images."""
+    count, centroids = style.style.works.shape[0], len(style.style.centroids)
+    own = comparison.p_values(style.nearness(style.of_own_works()))
+    if not len(own):
+        return OwnWorks(count, centroids, None, None)
+    alone = int((own <= error_level).sum())
+    return OwnWorks(count, centroids, alone, int(listed_among(own, tested, error_level).sum()))
+
+
+def _measure(
+    style: OwnStyle, yard: Yard, known: Styled, tested: NDArray[np.float64], error_level: float
+) -> Measure:
+    rank = yard.kind.rank_of_hand(yard.kind.likeness(known.raw))
+    median = float(np.median(tested)) if len(tested) else None
+    if rank <= OUTSIDE_WORKS:
+        yardstick = Yardstick.WORKS_OUTSIDE
+    elif median is not None and median < NEAR_MEDIAN:
+        yardstick = Yardstick.NEAR_AS_A_WHOLE
+    else:
+        yardstick = Yardstick.FITS
+    comparison = yard.comparison
+    return Measure(
+        yardstick=yardstick,
+        hands=comparison.strangers.n_hands,
+        works=len(comparison.strangers),
+        pairs=comparison.n_pairs,
+        least_p=comparison.least,
+        fewest=fewest_listed(comparison.least, max(1, len(tested)), error_level),
+        works_rank=rank,
+        median_p=median,
+        left_out_hands=yard.left_out,
+        is_bundled=yard.is_bundled,
+        threshold=style.delta,
+    )
