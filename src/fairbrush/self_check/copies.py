@@ -6,7 +6,7 @@ workspace, an outline only proposes and edges decide (``corpus.likeness``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +17,6 @@ from fairbrush.corpus.likeness import SIDE, Likeness, Outlines, Picture, compare
 
 if TYPE_CHECKING:
     from fairbrush.corpus.reader import ImageReader
-
-Watch = Callable[[], None]
 
 
 class CopyOf(NamedTuple):
@@ -46,14 +44,12 @@ def find_copies(
     return found
 
 
-def _pictures(paths: Mapping[str, Path], reader: ImageReader) -> list[tuple[str, Picture]]:
+def _pictures(paths: Mapping[str, Path], reader: ImageReader) -> Iterator[tuple[str, Picture]]:
     """What can still be read, and has not been changed since."""
     from PIL import Image
 
     sha256_at = {path: sha256 for sha256, path in paths.items()}
-    found = []
     for path, read in reader.read(sha256_at):
         if not isinstance(read, Refusal) and read.sha256 == sha256_at[path]:
             small = Image.fromarray(read.pixels).resize((SIDE, SIDE), Image.Resampling.BOX)
-            found.append((sha256_at[path], Picture(np.asarray(small))))
-    return found
+            yield sha256_at[path], Picture(np.asarray(small))

@@ -1,0 +1,137 @@
+"""``fairbrush check-me`` as an artist types it: alone, offline, leaving one file behind."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from shutil import copy
+
+import pytest
+from running import GALLERY, Fairbrush, without_network
+
+REPORT = "fairbrush-check-me.html"
+QUERIES = GALLERY.parent / "queries"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What --keep keeps, for all tests."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Eight works, three later ones by the same hand, four by another."""
+    works, images = tmp_path / "works", tmp_path / "images"
+    works.mkdir()
+    images.mkdir()
+    for file in sorted((GALLERY / "Danny Allen").iterdir())[:8]:
+        copy(file, works)
+    for hand, count in (("Danny Allen", 3), ("Yutaka Kachi", 4)):
+        for number, file in enumerate(sorted((QUERIES / hand).iterdir())[:count]):
+            copy(file, images / f"{hand.split()[0]}-{number}.webp")
+    return tmp_path
+
+
+def entries(home: Path) -> set[str]:
+    return {path.name for path in home.iterdir()}
+
+
+def test_an_artist_alone_gets_a_report_and_nothing_else_is_written(fairbrush: Fairbrush, home: Path):
+    scratch = home / "scratch"
+    scratch.mkdir()
+    before = entries(home) | {"site"}
+    ran = fairbrush("check-me", "works", "images", env={**without_network(home), "TMPDIR": str(scratch)})
+    assert ran.code == 0, ran.stderr
+    assert ran.text.startswith("3 of 7 images are listed")
+    named = {line.split()[0] for line in ran.text.splitlines()[3:]}
+    assert named == {f"Danny-{n}.webp" for n in range(3)}
+    assert ran.stderr == f"The report: {REPORT}\n"
+    assert entries(home) == before | {REPORT}
+    assert list(scratch.iterdir()) == []
+    assert "Which of these pictures draw on your works?" in (home / REPORT).read_text()
+
+
+def test_a_report_that_is_there_is_never_replaced_unasked(fairbrush: Fairbrush, home: Path, kept: Path):
+    (home / REPORT).write_text("mine")
+    refused = fairbrush("check-me", "works", "images", "--keep", kept)
+    assert (refused.code, (home / REPORT).read_text()) == (2, "mine")
+    assert "is there already" in refused.stderr
+    named = fairbrush("check-me", "works", "images", "--keep", kept, "-o", "other.html", "--language", "de")
+    assert (named.code, (home / REPORT).read_text()) == (0, "mine")
+    assert "greifen auf Ihre Werke zurück" in (home / "other.html").read_text()
+    forced = fairbrush("check-me", "works", "images", "--keep", kept, "--force", "--name", "Ann <b>")
+    assert forced.code == 0
+    assert "the works of Ann &lt;b&gt;?" in (home / REPORT).read_text()
+
+
+def test_a_workspace_around_it_is_ignored_and_none_is_made(fairbrush: Fairbrush, home: Path, kept: Path):
+    (home / "fairbrush.toml").write_text('encoder = "no such encoder"\nlanguage = "xx"\n')
+    ran = fairbrush("check-me", "works", "images", "--keep", kept, "--json")
+    assert ran.code == 0, ran.stderr
+    document = ran.json
+    assert document["counts"]["listed"] == 3
+    assert document["made"]["encoder_id"].startswith("mini")
+    assert not {"fairbrush.duckdb", "embeddings", "indexes", REPORT} & entries(home)
+    named = fairbrush("--workspace", home, "check-me", "works", "images")
+    assert (named.code, "without a workspace" in named.stderr) == (2, True)
+
+
+def test_files_that_cannot_be_read_are_told_and_the_rest_is_judged(
+    fairbrush: Fairbrush, home: Path, kept: Path
+):
+    (home / "images" / "bad.png").write_text("no picture")
+    stranger = sorted((QUERIES / "Yutaka Kachi").iterdir())[6]
+    copy(stranger, home / "images" / os.fsdecode(b"\xff\n.webp"))
+    ran = fairbrush("check-me", "works", "images", "--keep", kept, "-o", "report.html")
+    assert ran.code == 1
+    assert "3 of 8 images are listed" in ran.text
+    assert "not read: images: bad.png: unsupported" in ran.stderr
+    page = (home / "report.html").read_text()
+    assert "bad.png" in page
+    assert "\\udcff" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["works", "works"], "the same folder"),
+        (["works", "nowhere"], "nowhere is not a folder"),
+        (["empty", "images"], "No images in empty"),
+        (["works", "bad"], "None of the 1 files in bad could be read"),
+        (["works", "images", "--error-level", "1"], "between 0 and 1"),
+        (["works", "images", "-o", "x.pdf"], "no PDF"),
+        (["works", "images", "-o", "nowhere/x.html"], "its folder does not exist"),
+        (["works", "images", "--language", "fr"], "no pages in 'fr'"),
+        (["works", "images", "--panel", "empty"], "0 works by 0 hands"),
+        (["works", "images", "--encoder", "no"], "no"),
+        (["works"], "IMAGES_FOLDER"),
+    ],
+)
+def test_what_cannot_run_says_so_and_writes_nothing(
+    fairbrush: Fairbrush, home: Path, kept: Path, arguments: list[str], message: str
+):
+    (home / "empty").mkdir()
+    (home / "bad").mkdir()
+    (home / "bad" / "x.png").write_text("no picture")
+    before = entries(home)
+    ran = fairbrush("check-me", *arguments, "--keep", kept)
+    assert (ran.code, message in ran.stderr) == (2, True), ran.stderr
+    assert entries(home) == before
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_ctrl_c_leaves_nothing(fairbrush: Fairbrush, home: Path, many_images: Path):
+    scratch = home / "scratch"
+    scratch.mkdir()
+    before = entries(home)
+    process = fairbrush.start("check-me", "works", many_images, env={"TMPDIR": str(scratch)})
+    deadline = time.monotonic() + 30
+    while not any(scratch.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, b"Interrupted." in stderr) == (130, True)
+    assert entries(home) == before
+    assert list(scratch.iterdir()) == []
