@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -91,6 +92,8 @@ class OnnxTower:
             raise EncoderError(
                 f"{self._file} is not the file its digest names: damaged.", next_step=REINSTALL
             )
+        # read when it is loaded: else it writes a device's id into the user's cache, and may send events
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
