@@ -91,7 +91,8 @@ def to_record(attribution: Attribution, *, now: datetime) -> Record:
         },
     }
     about = {
-        "path": None if path is None else str(path),
+        # a name that is no UTF-8 is kept as answers print it
+        "path": None if path is None else str(path).encode("utf-8", "backslashreplace").decode(),
         "index_version": attribution.index_version,
         "device": attribution.encoder.device,
         "reason": attribution.reason,

@@ -1,6 +1,8 @@
 """How answers are recorded: pending files, drained now and then, and nobody waits for the database."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +118,12 @@ def test_no_room_for_the_record_means_no_answer(workspace: Path, gallery: Galler
     assert (ran.code, ran.stdout) == (2, b"")
     assert "answer with --no-record" in ran.stderr
     assert len(answer(workspace, "attribute", gallery.credited, "--no-record")["attributions"]) == 1
+
+
+def test_an_image_whose_name_is_no_utf_8_is_recorded(
+    gallery: Gallery, workspace: Path, tmp_path: Path
+) -> None:
+    named = Path(shutil.copy(gallery.credited, os.fsdecode(bytes(tmp_path) + b"/half\xff.webp")))
+    assert command(workspace, "attribute", named).code == 0
+    [row] = rows(workspace, "SELECT image_path FROM attribution")
+    assert row["image_path"] == str(tmp_path / "half\\udcff.webp")

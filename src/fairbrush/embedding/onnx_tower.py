@@ -93,7 +93,7 @@ class OnnxTower:
                 f"{self._file} is not the file its digest names: damaged.", next_step=REINSTALL
             )
         # read when it is loaded: else it writes a device's id into the user's cache, and may send events
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
