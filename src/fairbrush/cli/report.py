@@ -18,6 +18,7 @@ from fairbrush.cli.output import (
     emit,
 )
 from fairbrush.cli.report_image import image
+from fairbrush.cli.report_overview import overview
 from fairbrush.cli.report_statement import statement
 from fairbrush.cli.sql import LimitOption, answer_query
 from fairbrush.errors import ConfigError
@@ -66,6 +67,9 @@ def view(
         emit(rows, format_, output=output)
         return
     answer_query(context, f"SELECT * FROM {_known(views, name).name}", limit, format_, output)
+
+
+app.command()(overview)
 
 
 def _known(views: dict[str, View], name: str) -> View:

@@ -84,6 +84,16 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class LineTotal:
+    """What the lines of a currency in one state come to."""
+
+    currency: str
+    state: LineState
+    lines: int
+    amount_minor: int
+
+
+@dataclass(frozen=True)
 class Added:
     """``problem``: why the line was refused."""
 
@@ -294,6 +304,17 @@ def list_lines(
         f"{_RECORDED} {where} ORDER BY earned_to, reference, revenue_id", values
     ).fetchall()
     return [_recorded(row) for row in rows]
+
+
+def line_totals(connection: DuckDBPyConnection, *, period: Period | None = None) -> list[LineTotal]:
+    """By currency and state. ``period``: of the lines it settles, by their last day."""
+    first, last = (None, None) if period is None else (period.first, period.last)
+    rows = connection.execute(
+        f"SELECT currency, state, count(*), sum(amount_minor) FROM ({_RECORDED})"
+        " WHERE $1::DATE IS NULL OR earned_to BETWEEN $1 AND $2 GROUP BY ALL ORDER BY ALL",
+        [first, last],
+    ).fetchall()
+    return [LineTotal(currency, LineState(state), lines, int(sum_)) for currency, state, lines, sum_ in rows]
 
 
 def cancel_line(store: Store, reference: str, *, reason: str, now: datetime) -> Recorded:
