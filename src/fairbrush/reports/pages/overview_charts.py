@@ -54,12 +54,11 @@ def volumes_chart(volumes: Volumes, words: Words) -> Markup | None:
         return None
     altair = import_altair()
     somebody, nobody = words.text("somebody credited"), words.text("nobody credited")
-    values = [
-        {**_span(bucket, volumes.step), "credit": name, "lookups": count, "order": place}
-        for bucket in volumes.buckets
-        for place, (name, count) in enumerate([(somebody, bucket.credited), (nobody, bucket.nobody)])
-        if count
-    ]
+    values = []
+    for bucket in volumes.buckets:
+        span = _span(bucket, volumes.step)
+        values.append({**span, "credit": somebody, "low": 0, "high": bucket.credited})
+        values.append({**span, "credit": nobody, "low": bucket.credited, "high": bucket.lookups})
     colour = altair.Scale(domain=[somebody, nobody], range=[COLOURS[0], COLOURS[4]])
     chart = (
         altair.Chart(altair.Data(values=values))
@@ -67,11 +66,10 @@ def volumes_chart(volumes: Volumes, words: Words) -> Markup | None:
         .encode(
             x=_time_axis(altair, volumes.step),
             x2="ends:T",
-            y=altair.Y(
-                "lookups:Q", title=words.text("look-ups"), axis=altair.Axis(format="d", tickMinStep=1)
-            ),
-            color=altair.Color("credit:N", title=None, scale=colour),
-            order="order:Q",
+            y=altair.Y("low:Q", title=words.text("look-ups"), axis=altair.Axis(format="d", tickMinStep=1)),
+            y2="high:Q",
+            # one below the other: the browser's font may be wider than the renderer's
+            color=altair.Color("credit:N", title=None, scale=colour, legend=altair.Legend(columns=1)),
         )
         .properties(height=220)
     )
@@ -91,7 +89,7 @@ def unattributed_chart(volumes: Volumes, words: Words) -> Markup | None:
         return None
     altair = import_altair()
     values = [
-        {**_span(bucket, volumes.step), "part": 100 * bucket.unattributed_share}
+        {**_span(bucket, volumes.step), "none": 0, "part": 100 * bucket.unattributed_share}
         for bucket in volumes.buckets
         if bucket.unattributed_share is not None
     ]
@@ -107,6 +105,7 @@ def unattributed_chart(volumes: Volumes, words: Words) -> Markup | None:
                 scale=altair.Scale(domain=[0, 100]),
                 axis=altair.Axis(format="d", tickCount=5),
             ),
+            y2="none:Q",
         )
         .properties(height=180)
     )

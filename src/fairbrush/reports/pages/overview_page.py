@@ -25,7 +25,7 @@ from fairbrush.reports.pages.overview_charts import (
     volumes_chart,
 )
 from fairbrush.reports.pages.overview_matters import Kind, Matter
-from fairbrush.reports.pages.overview_money import Flow, Place, Standing
+from fairbrush.reports.pages.overview_money import Flow, Place, Ranking, Standing
 from fairbrush.reports.pages.overview_styles import Style, Styles
 from fairbrush.reports.pages.overview_volumes import Cause
 from fairbrush.reports.pages.page import render
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fairbrush.reports.pages.overview import Overview
     from fairbrush.reports.pages.words import Words
 
-MOST_CHARTED = 3  # currencies with charts; all have their tables
+MOST_CHARTED = 2  # currencies with charts; all have their tables
 PICTURE_PIXELS = 160  # twice what a picture on the map is wide, for fine screens
 _CHARACTERS = 0.14  # of a name below a picture, for each unit of the cell's width
 
@@ -141,6 +141,8 @@ def overview_page(overview: Overview, words: Words, *, workspace: Path) -> str:
         volumes_chart=volumes_chart(volumes, words),
         unattributed_chart=unattributed_chart(volumes, words),
         monies=_monies(overview, words),
+        rankings=_in_order(overview),
+        most=MOST_CHARTED,
         matters=[(matter_text(one, words), one) for one in overview.matters],
         pins=_pins(overview.styles, workspace) if isinstance(overview.styles, Styles) else [],
         has_map=isinstance(overview.styles, Styles),
@@ -248,6 +250,12 @@ def _monies(overview: Overview, words: Words) -> list[Money]:
         places = _standing_chart(standing, words) if charted and standing else None
         found.append(Money(currency, flow, standing, settled, places))
     return found
+
+
+def _in_order(overview: Overview) -> list[Ranking]:
+    """The currencies with most lines of revenue first."""
+    places = {one.currency: place for place, one in enumerate(overview.revenue)}
+    return sorted(overview.rankings, key=lambda one: places.get(one.currency or "", len(places)))
 
 
 def _flow_chart(flow: Flow, words: Words) -> Markup | None:
