@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 MOST_CHARTED = 2  # currencies with charts; all have their tables
 PICTURE_PIXELS = 160  # twice what a picture on the map is wide, for fine screens
-_CHARACTERS = 0.14  # of a name below a picture, for each unit of the cell's width
+_NAME_LENGTHS = {64: 10, 92: 12, 120: 16}  # characters below a picture, by the cell's width
 
 PURPOSES = {
     Purpose.PLATFORM: later("platform"),
@@ -300,7 +300,7 @@ def _pins(styles: Styles, workspace: Path) -> list[Pinned]:
         if style.work_sha256 is not None:
             file = thumbnail_path(workspace, style.work_sha256)
             address = picture(file, most_pixels=PICTURE_PIXELS)
-        longest = int(_CHARACTERS * canvas.cell_width)
+        longest = _NAME_LENGTHS[canvas.cell_width]
         found.append(
             Pinned(
                 cell.left,

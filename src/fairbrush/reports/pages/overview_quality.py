@@ -57,7 +57,7 @@ class AuditFigure:
 
 @dataclass(frozen=True)
 class Version:
-    """An index version. ``lookups``: how many were asked of it."""
+    """An index version. ``lookups``: how many were asked of it. None: nobody told the database of it."""
 
     version: str
     published_at: datetime | None
@@ -206,8 +206,15 @@ def _measured(connection: DuckDBPyConnection) -> tuple[Measured, ...]:
 def _versions(connection: DuckDBPyConnection) -> tuple[Version, ...]:
     """Newest first."""
     rows = connection.execute(
-        "SELECT version, published_at, artists, works, lookups FROM index_history"
-        " ORDER BY published_at DESC NULLS LAST, version DESC"
+        """
+        SELECT coalesce(published.version, asked.version), published_at, artist_count, work_count,
+            coalesce(lookups, 0)
+        FROM index_version published FULL JOIN (
+            SELECT index_manifest_digest AS manifest_digest, any_value(index_version) AS version,
+                count(*) AS lookups
+            FROM attribution GROUP BY 1) asked USING (manifest_digest)
+        ORDER BY published_at DESC NULLS LAST, 1 DESC, manifest_digest
+        """
     ).fetchall()
     return tuple(Version(*row) for row in rows)
 
