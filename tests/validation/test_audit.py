@@ -27,6 +27,7 @@ from fairbrush.ledger.policy import Policy, read_policy
 from fairbrush.ledger.protected import verify_ledger
 from fairbrush.ledger.revenue import revenue_id
 from fairbrush.ledger.settlement import settle
+from fairbrush.reports.pages.overview_quality import AuditFigure
 from fairbrush.store import Store
 from fairbrush.validation.audit.betting import upper_bound
 from fairbrush.validation.audit.conformal import trust_threshold
@@ -45,6 +46,7 @@ from fairbrush.validation.audit.report import (
 from fairbrush.validation.audit.results import Failure, Outcome, Result, keep_result, read_results
 from fairbrush.validation.audit.run import Record, read_records
 from fairbrush.validation.audit.sampling import draw_probabilities, importance_weights
+from fairbrush.validation.audit.summary import audit_figures
 from fairbrush.workspace import create_workspace
 
 YEAR = parse_period("2026")
@@ -531,3 +533,14 @@ def test_a_record_tells_its_score_and_an_older_one_its_word(store: Store) -> Non
     ids = [asked("x", steadiness="0.5", confidence="weak"), asked("y", confidence="clear"), asked("z")]
     found = read_records(store.connection, ids)
     assert [score_of(found[one]) for one in ids] == pytest.approx([0.75, 0.975, 0.5])
+
+
+def test_an_overview_has_the_audits_that_measured_something(earning: Store) -> None:
+    plan, later = planned(earning), planned(earning, seed=2)
+    for at in plan.drawn:
+        keep(earning, plan, at, measured({"c-ann": 0.75, "c-bo": 0.25}))
+    report = reported(earning, plan)
+    assert audit_figures(earning.connection) == (
+        AuditFigure(plan.plan_id, YEAR, "EUR", 8, 8, report.mis_paid, report.bound, 0.95),
+    )
+    assert later.plan_id != plan.plan_id

@@ -43,6 +43,7 @@ app = typer.Typer(
     help="What was recorded: NAME of a view, or a page. Without a name the views are listed.",
 )
 app.command("image")(image)
+app.command("overview")(overview)
 app.command("statement")(statement)
 
 
