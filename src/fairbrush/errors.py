@@ -179,6 +179,18 @@ class GenerationUnreadableError(FairbrushError):
     """What an image's file says about its own generation is damaged, or larger than is read."""
 
 
+class PartsError(FairbrushError):
+    """The chunks or segments of an image's file cannot be told apart, or a new one does not fit."""
+
+
+class StampError(FairbrushError):
+    """A stamp cannot be written into an image's file, or is not what fairbrush writes."""
+
+
+class SigningError(FairbrushError):
+    """A certificate and its key cannot sign."""
+
+
 class ImageWorkerError(FairbrushError):
     """The processes that decode images cannot be started."""
 

@@ -9,6 +9,7 @@ import zlib
 from enum import StrEnum
 
 from fairbrush.corpus.images import RefusalReason
+from fairbrush.corpus.parts import PNG_SIGNATURE
 from fairbrush.errors import ImageRefusedError
 
 
@@ -22,8 +23,6 @@ class ImageFormat(StrEnum):
     BMP = "BMP"
     TIFF = "TIFF"
 
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _SIGNATURES = {
     PNG_SIGNATURE: ImageFormat.PNG,

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fairbrush.corpus.containers import PNG_SIGNATURE
+from fairbrush.corpus.parts import PNG_SIGNATURE
 from fairbrush.errors import GenerationUnreadableError
 
 MIB = 1024 * 1024
