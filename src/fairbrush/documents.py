@@ -68,10 +68,9 @@ def to_json(attribution: Attribution) -> dict[str, Any]:
     }
 
 
-def to_record(attribution: Attribution, *, now: datetime) -> Record:
-    """What is written down: no name, path or wording in the body, and the game's inputs to the last bit."""
-    path = attribution.image.path
-    body = {
+def record_body(attribution: Attribution) -> dict[str, Any]:
+    """What is hashed of a record: no name, path or wording, and the game's inputs to the last bit."""
+    return {
         "schema": RECORD_SCHEMA,
         "identity": attribution.identity,
         "space_id": attribution.space_id,
@@ -90,6 +89,11 @@ def to_record(attribution: Attribution, *, now: datetime) -> Record:
             "bound": decimal_text(attribution.certificate.bound),
         },
     }
+
+
+def to_record(attribution: Attribution, *, now: datetime) -> Record:
+    """What is written down: the body, and about it what is not hashed."""
+    path = attribution.image.path
     about = {
         # a name that is no UTF-8 is kept as answers print it
         "path": None if path is None else str(path).encode("utf-8", "backslashreplace").decode(),
@@ -112,7 +116,7 @@ def to_record(attribution: Attribution, *, now: datetime) -> Record:
             for share in attribution.artists
         },
     }
-    return Record(body=body, about=about, recorded_at=now)
+    return Record(body=record_body(attribution), about=about, recorded_at=now)
 
 
 def recompute(body: Mapping[str, Any]) -> Split:

@@ -25,6 +25,7 @@ from fairbrush.corpus.generation.read import read_generation
 from fairbrush.corpus.hints import NameFinder
 from fairbrush.corpus.images import hash_file, image_limits, read_file
 from fairbrush.corpus.names import pick
+from fairbrush.corpus.stamped import unstamped
 from fairbrush.documents import to_record
 from fairbrush.domain import Artist, Doing, EmbedStatus, Hint, HintSource, Value
 from fairbrush.embedding.cache import EmbeddingCache
@@ -343,7 +344,7 @@ class Lookup:
         """
         if not self._reads_metadata:
             return hash_file(path, self._limits)
-        content = read_file(path, self._limits)
+        content = unstamped(read_file(path, self._limits))
         sha256 = hashlib.sha256(content).hexdigest()
         try:
             generations[sha256] = read_generation(content)

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from fairbrush.corpus.decoding import decode_frame
 from fairbrush.corpus.images import ImageLimits, RefusalReason, read_file
+from fairbrush.corpus.stamped import unstamped
 from fairbrush.errors import ImageRefusedError
 
 
@@ -45,7 +46,7 @@ def _answer(path: Path, limits: ImageLimits, answers: BinaryIO) -> None:
     header: dict[str, Any]
     pixels = b""
     try:
-        content = read_file(path, limits)
+        content = unstamped(read_file(path, limits))
         frame = decode_frame(content, limits)
         pixels = frame.image.tobytes()
         header = {

@@ -18,6 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairbrush.corpus.stamped import image_digest, unstamped
 from fairbrush.errors import ImageRefusedError
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ def decoding_workers(settings: Settings) -> int:
 class DecodedImage:
     """An image ready to be encoded.
 
-    ``sha256``: hex digest of the whole file. ``pixels``: uint8 (height, width, 3), sRGB, upright, flattened
-    on white, longest side at most ``ImageLimits.working_side``. ``original_width`` and ``original_height``:
-    the size before that reduction, upright.
+    ``sha256``: hex digest of the whole file, without our stamp. ``pixels``: uint8 (height, width, 3), sRGB,
+    upright, flattened on white, longest side at most ``ImageLimits.working_side``. ``original_width`` and
+    ``original_height``: the size before that reduction, upright.
     """
 
     sha256: str
@@ -135,9 +136,10 @@ def decode_image(content: bytes, limits: ImageLimits) -> DecodedImage:
 
     from fairbrush.corpus.decoding import decode_frame
 
-    frame = decode_frame(content, limits)
+    original = unstamped(content)
+    frame = decode_frame(original, limits)
     return DecodedImage(
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=hashlib.sha256(original).hexdigest(),
         pixels=np.array(frame.image),
         format=frame.format,
         original_width=frame.original_width,
@@ -151,11 +153,11 @@ def read_file(path: Path, limits: ImageLimits) -> bytes:
 
 
 def hash_file(path: Path, limits: ImageLimits) -> str:
-    """SHA-256 of a file in hex, with the same checks as reading it; raises ImageRefusedError."""
-    digest = hashlib.sha256()
-    for chunk in _read_chunks(path, limits):
-        digest.update(chunk)
-    return digest.hexdigest()
+    """The SHA-256 an image goes by, in hex: of its file, or of the file that a stamped copy was made of.
+
+    With the same checks as reading it; raises ImageRefusedError.
+    """
+    return image_digest(read_file(path, limits))
 
 
 def find_images(paths: Iterable[Path]) -> FoundImages:

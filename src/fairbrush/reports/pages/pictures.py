@@ -6,13 +6,13 @@ a file is decoded within our limits and written anew, so nothing but pixels gets
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairbrush.corpus.images import ImageLimits, decode_image, read_file
+from fairbrush.corpus.stamped import image_digest
 from fairbrush.corpus.works import thumbnail_path
 from fairbrush.errors import ImageRefusedError
 
@@ -33,7 +33,7 @@ def picture(path: Path, *, sha256: str | None = None, most_pixels: int = SHOWN_P
     """A file's image as a ``data:`` address; None where it cannot be read, or is not that of ``sha256``."""
     try:
         content = read_file(path, _LIMITS)
-        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        if sha256 is not None and image_digest(content) != sha256:
             return None
         decoded = decode_image(content, _LIMITS)
     except ImageRefusedError:

@@ -1,0 +1,1 @@
+"""What an image's file says about its attribution, and how it got to say so."""
