@@ -10,14 +10,19 @@ from pathlib import Path
 DRAFT_PREFIX = ".draft-"  # what a killed writer may leave beside the file
 
 
-def write_durably(file: Path, content: bytes | Iterable[bytes]) -> None:
-    """Write beside the file, flush to disk, rename over it, flush the folder. Raises OSError."""
+def write_durably(file: Path, content: bytes | Iterable[bytes], *, mode: int | None = None) -> None:
+    """Write beside the file, flush to disk, rename over it, flush the folder. Raises OSError.
+
+    ``mode``: its permissions; the system's default where None.
+    """
     draft = file.with_name(f"{DRAFT_PREFIX}{os.getpid()}-{file.name}")
     try:
         with draft.open("wb") as stream:
             for chunk in [content] if isinstance(content, bytes) else content:
                 stream.write(chunk)
             stream.flush()
+            if mode is not None:
+                draft.chmod(mode)
             os.fsync(stream.fileno())
         draft.replace(file)
     except BaseException:

@@ -23,7 +23,7 @@ from fairbrush.corpus.generation.automatic1111 import parse_parameters
 from fairbrush.corpus.generation.facts import GenerationMetadata
 from fairbrush.corpus.generation.read import read_generation
 from fairbrush.corpus.hints import NameFinder
-from fairbrush.corpus.images import hash_file, image_limits, read_file
+from fairbrush.corpus.images import image_limits, read_file
 from fairbrush.corpus.names import pick
 from fairbrush.corpus.stamped import unstamped
 from fairbrush.documents import to_record
@@ -73,6 +73,7 @@ class Answer:
     attribution: Attribution | None = None
     reason: str = ""
     detail: str = ""
+    is_stamped_copy: bool = False  # of the image that was answered
 
 
 _Generation = GenerationMetadata | GenerationUnreadableError | None
@@ -132,6 +133,7 @@ class Lookup:
         self._names: dict[str, tuple[str, ...]] = {}
         self._finder = NameFinder.of({})
         self._limits = image_limits(settings)
+        self._stamped: set[Path] = set()
         self._stack = ExitStack()
         self._session: EmbeddingSession | None = None
         self.calibration = self._calibration_of_shares(calibration)
@@ -261,7 +263,7 @@ class Lookup:
             )
         except VectorRefusedError as refused:
             return Answer(path, None, "no direction", refused.message)
-        return Answer(path, attribution)
+        return Answer(path, attribution, is_stamped_copy=path in self._stamped)
 
     def mixed(self) -> tuple[InputImage, ...]:
         """What the images asked about were mixed from, and whose each input is, credited or not.
@@ -342,10 +344,13 @@ class Lookup:
 
         Raises ImageRefusedError.
         """
-        if not self._reads_metadata:
-            return hash_file(path, self._limits)
-        content = unstamped(read_file(path, self._limits))
+        read = read_file(path, self._limits)
+        content = unstamped(read)
+        if content is not read:
+            self._stamped.add(path)
         sha256 = hashlib.sha256(content).hexdigest()
+        if not self._reads_metadata:
+            return sha256
         try:
             generations[sha256] = read_generation(content)
         except GenerationUnreadableError as error:

@@ -38,6 +38,7 @@ READ = GenerationMetadata(
     model="v1-5-pruned",
     model_hash="cc6cb27103",
     size=(512, 768),
+    loras=("boats_v2:0.8",),
 )
 
 
@@ -482,3 +483,21 @@ def test_long_odd_texts_take_little_time(text: str, keyword: str) -> None:
 @pytest.mark.parametrize("name", ["automatic1111", "comfyui", "embedded", "facts", "invokeai", "read"])
 def test_the_examples_in_the_docstrings_hold(name: str) -> None:
     assert doctest.testmod(import_module(f"fairbrush.corpus.generation.{name}")).failed == 0
+
+
+def test_loras_are_found_in_what_each_tool_writes() -> None:
+    chain = comfyui(
+        n3={"model": ["11", 0]},
+        n11={"lora_name": "boats.safetensors", "strength_model": 0.8, "model": ["12", 0]},
+        n12={"lora_name": "fog.safetensors", "model": ["4", 0]},
+    )
+    read = read_generation(png(prompt=chain))
+    assert read is not None
+    assert read.loras == ("boats.safetensors:0.8", "fog.safetensors")
+    third = {"positive_prompt": "a", "loras": [{"model": {"name": "boats"}, "weight": 0.75}, 7, {"lora": 1}]}
+    read = read_generation(png(invokeai_metadata=json.dumps(third)))
+    assert read is not None
+    assert read.loras == ("boats:0.75",)
+    read = read_generation(png(parameters="a <lora:x:1> <lyco:y> <lora:> <lora:x:1>\nSteps: 5"))
+    assert read is not None
+    assert read.loras == ("x:1", "y")

@@ -24,6 +24,7 @@ from fairbrush.cli import (
     doctor,
     embed,
     index,
+    inspect_image,
     ledger,
     model,
     payout,
@@ -60,6 +61,7 @@ app.add_typer(creator.payees, name="payee")
 app.add_typer(model.app, name="model")
 app.add_typer(index.app, name="index")
 app.command("attribute")(attribute.attribute)
+app.command("inspect")(inspect_image.inspect)
 app.command("validate")(validate.validate)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(calibration.app, name="calibration")

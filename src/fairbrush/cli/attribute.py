@@ -30,6 +30,18 @@ from fairbrush.cli.output import (
     write_answer,
 )
 from fairbrush.cli.registry import say_drained, workspace_settings
+from fairbrush.cli.stamping import (
+    AuthorityOption,
+    CertificateOption,
+    ForceFlag,
+    InPlaceFlag,
+    KeyOption,
+    StampChoice,
+    Stamping,
+    StampNamesFlag,
+    StampOption,
+    open_stamping,
+)
 from fairbrush.domain import CHOOSABLE_VALUES, Artist, Value
 from fairbrush.errors import (
     ConfigError,
@@ -106,6 +118,13 @@ def attribute(
         typer.Option(metavar="ARTIST", help="Say why this artist is, or is not, credited; may be repeated."),
     ] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Answer, and write no record.")] = False,
+    stamp: StampOption = None,
+    in_place: InPlaceFlag = False,
+    force: ForceFlag = False,
+    stamp_names: StampNamesFlag = False,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    timestamp_authority: AuthorityOption = None,
     named_format: FormatOption = None,
     json: JsonFlag = False,
     nl: NlFlag = False,
@@ -120,8 +139,11 @@ def attribute(
     images = [Path(argument) for argument in arguments]
     _refuse_what_inputs_rule_out(value, prompt, has_inputs=bool(mixed))
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    _refuse_combinations(images, format_, output, explain=explain or bool(why))
+    choice = StampChoice(stamp, in_place, force, stamp_names, certificate, key, timestamp_authority)
+    _refuse_combinations(images, format_, output, explain=explain or bool(why), stamp=choice.is_asked)
     settings, workspace = workspace_settings(context)
+    found = None if images == [STREAM] else find(images)
+    stamping = open_stamping(choice, found.images if found else [], settings)
     opened = Lookup(
         settings,
         model=model,
@@ -134,11 +156,11 @@ def attribute(
         calibration=calibration,
     )
     with opened as lookup:
-        detail = _Detail(lookup, explain=explain, why=[lookup.artist_named(name) for name in why or ()])
-        if images == [STREAM]:
+        named = [lookup.artist_named(name) for name in why or ()]
+        detail = _Detail(lookup, explain=explain, why=named, stamping=stamping)
+        if found is None:
             many, failed = False, _stream(lookup, detail, record=not no_record)
         else:
-            found = _find(images)
             many = len(found.images) > 1
             failed = _answer_all(lookup, found, format_, output, detail, record=not no_record)
     if not no_record:
@@ -148,7 +170,7 @@ def attribute(
 
 
 def _refuse_combinations(
-    images: Sequence[Path], format_: Format, output: Path | None, *, explain: bool
+    images: Sequence[Path], format_: Format, output: Path | None, *, explain: bool, stamp: bool
 ) -> None:
     """Raises ConfigError for what would otherwise be ignored in silence."""
     if STREAM in images and len(images) > 1:
@@ -159,6 +181,8 @@ def _refuse_combinations(
         raise ConfigError(
             "- answers with one JSON object a line on stdout.", next_step="Leave out --format and --output."
         )
+    if STREAM in images and stamp:
+        raise ConfigError("Paths from stdin are not stamped.", next_step="Name the images, or their folder.")
     if explain and format_ in (Format.CSV, Format.PARQUET):
         raise ConfigError(
             f"--explain and --why do not fit {format_}.", next_step="Use a table, --json or --nl."
@@ -192,6 +216,7 @@ class _Detail:
     lookup: Lookup
     explain: bool
     why: Sequence[Artist]
+    stamping: Stamping | None = None
 
     def document(self, attribution: Attribution) -> dict[str, Any]:
         from fairbrush.documents import to_json
@@ -201,6 +226,8 @@ class _Detail:
             document["explain"] = explanation(attribution)
         if self.why:
             document["why"] = [why_json(self.lookup.why(attribution, artist)) for artist in self.why]
+        if self.stamping is not None and attribution.image.path is not None:
+            document["stamp"] = self.stamping.document(attribution.image.path)
         return document
 
     def words(self, attribution: Attribution) -> str:
@@ -229,6 +256,11 @@ def _answer_all(
     try:
         for answer in lookup.attribute(found.images):
             answers.append(answer)
+            if answer.is_stamped_copy and answer.attribution is not None:
+                sha256 = answer.attribution.image.sha256
+                say(f"{answer.path} is a stamped copy: the answer is that of its original, {sha256}.")
+            if detail.stamping is not None and answer.attribution is not None:
+                detail.stamping.write(answer.path, answer.attribution)
             if as_they_come and answer.attribution is not None:
                 write_answer(_line(detail.document(answer.attribution)), None)
     except (KeyboardInterrupt, FairbrushError):
@@ -238,6 +270,7 @@ def _answer_all(
         raise
     failures = [{"path": str(r.path), "reason": str(r.reason), "detail": r.detail} for r in found.refusals]
     failures += [_failure(answer) for answer in answers if answer.attribution is None]
+    failures += detail.stamping.failures if detail.stamping is not None else []
     attributions = [answer.attribution for answer in answers if answer.attribution is not None]
     if format_ is Format.TABLE:
         _answer_table(attributions, output, detail)
@@ -251,6 +284,8 @@ def _answer_all(
         emit(rows, format_, columns=COLUMNS, document=document, output=output)
     for failure in failures:
         say(f"failed: {failure['path']}: {failure['reason']}. {failure['detail']}")
+    if detail.stamping is not None:
+        detail.stamping.tell()
     return len(failures)
 
 
@@ -279,7 +314,8 @@ def _how_sure(attribution: Attribution) -> str:
     return f"{line}; {others} {same}"
 
 
-def _find(images: Sequence[Path]) -> FoundImages:
+def find(images: Sequence[Path]) -> FoundImages:
+    """The images under these paths, folders and patterns. Raises NoInputError."""
     from fairbrush.corpus.images import find_images
 
     expanded: list[Path] = []

@@ -15,6 +15,7 @@ from fairbrush.corpus.generation.facts import (
     MOST_STEPS,
     GenerationMetadata,
     Tool,
+    as_loras,
     as_number,
     as_prompt,
     as_size,
@@ -26,6 +27,8 @@ NEGATIVE = "Negative prompt:"
 SETTINGS = "Steps:"
 # each part is bounded or ends at one character, so a search takes time in proportion to the text
 _SETTING = re.compile(r'\s*(\w[\w /-]{0,60}):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
+
+_LORA = re.compile(r"<(?:lora|lyco):([^:<>]{1,300})(?::([0-9.]{1,20}))?[^<>]{0,100}>")
 
 
 def is_parameters(text: str) -> bool:
@@ -62,6 +65,7 @@ def parse_parameters(text: str) -> GenerationMetadata:
         model=as_word(said.get("model")),
         model_hash=as_word(said.get("model hash")),
         size=as_size(width, height),
+        loras=as_loras(_LORA.findall("\n".join(lines[:settings_at]))),
     )
 
 

@@ -22,6 +22,7 @@ from fairbrush.corpus.generation.facts import (
     MOST_STEPS,
     GenerationMetadata,
     Tool,
+    as_loras,
     as_number,
     as_prompt,
     as_size,
@@ -59,6 +60,8 @@ _WIDGETS: dict[str, tuple[str, ...]] = {
     "RandomNoise": ("noise_seed",),
     "KSamplerSelect": ("sampler_name",),
     "BasicScheduler": ("scheduler", "steps"),
+    "LoraLoader": ("lora_name", "strength_model"),
+    "LoraLoaderModelOnly": ("lora_name", "strength_model"),
     "UNETLoader": ("unet_name",),
     "CFGGuider": ("cfg",),
 }
@@ -219,6 +222,10 @@ def _metadata(nodes: Mapping[str, Node]) -> GenerationMetadata:
         guidance=as_number(setting("cfg", "guidance")),
         model=as_word(setting("ckpt_name", "unet_name", through=("model", "guider"))),
         size=as_size(width, height),
+        loras=as_loras(
+            (node.inputs.get("lora_name"), node.inputs.get("strength_model"))
+            for node in _follow(graph, sampler, ("model", "guider"))
+        ),
     )
 
 

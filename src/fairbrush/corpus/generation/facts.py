@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,6 +19,7 @@ LONGEST_WORD = 300  # characters of a sampler's or a model's name
 MOST_STEPS = 100_000
 LARGEST_SEED = 2**64 - 1
 LARGEST_SIDE = 65_535
+MOST_LORAS = 50
 _LONGEST_NUMBER = 40  # characters
 
 
@@ -33,7 +35,8 @@ class Tool(StrEnum):
 class GenerationMetadata:
     """How an image says it was made; None where it does not say. Nobody vouches for any of it.
 
-    ``guidance``: the CFG scale. ``size``: width and height asked for, before any enlarging.
+    ``guidance``: the CFG scale. ``size``: width and height asked for, before any enlarging. ``loras``: each
+    as name:weight, or its name alone.
     """
 
     tool: Tool
@@ -47,6 +50,7 @@ class GenerationMetadata:
     model: str | None = None
     model_hash: str | None = None
     size: tuple[int, int] | None = None
+    loras: tuple[str, ...] = ()
 
 
 def as_prompt(value: object) -> str | None:
@@ -112,6 +116,20 @@ def as_size(width: object, height: object) -> tuple[int, int] | None:
     """
     sides = as_whole(width, most=LARGEST_SIDE), as_whole(height, most=LARGEST_SIDE)
     return (sides[0], sides[1]) if sides[0] and sides[1] else None
+
+
+def as_loras(named: Iterable[tuple[object, object]]) -> tuple[str, ...]:
+    """Names and weights as ``loras`` has them, each once.
+
+    >>> as_loras([("boats", 0.8), ("fog", None), ("boats", "0.80"), (7, 1)])
+    ('boats:0.8', 'fog')
+    """
+    found: dict[str, None] = {}
+    for name, weight in named:
+        word, number = as_word(name), as_number(weight)
+        if word is not None and len(found) < MOST_LORAS:
+            found[word if number is None else f"{word}:{number:g}"] = None
+    return tuple(found)
 
 
 def parse_json(text: str, *, what: str) -> Any:

@@ -7,7 +7,7 @@ versions 1 and 2 what stands in [brackets] inside the prompt is the negative pro
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fairbrush.corpus.generation.facts import (
@@ -16,6 +16,7 @@ from fairbrush.corpus.generation.facts import (
     MOST_STEPS,
     GenerationMetadata,
     Tool,
+    as_loras,
     as_number,
     as_prompt,
     as_size,
@@ -51,6 +52,7 @@ def parse_metadata(text: str) -> GenerationMetadata:
         model=as_word(named.get("name")) or as_word(named.get("model_name")),
         model_hash=as_word(named.get("hash")),
         size=as_size(said.get("width"), said.get("height")),
+        loras=as_loras(_loras(said.get("loras"))),
     )
 
 
@@ -108,6 +110,14 @@ def parse_dream(text: str) -> GenerationMetadata:
         guidance=as_number(said.get("C")),
         size=as_size(said.get("W"), said.get("H")),
     )
+
+
+def _loras(listed: object) -> Iterator[tuple[object, object]]:
+    for one in listed[:_MOST_PARTS] if isinstance(listed, list) else ():
+        if isinstance(one, dict):
+            model = one.get("model") or one.get("lora")
+            named = model if isinstance(model, dict) else {}
+            yield named.get("name") or named.get("model_name"), one.get("weight")
 
 
 def _split_brackets(prompt: str) -> tuple[str | None, str | None]:

@@ -1,0 +1,179 @@
+"""What an image's file says about itself, put to the test where it can be.
+
+Enters: a file of anybody's. Leaves: an ``Inspection``, and how it stands to a ledger. The one rule: whatever
+the file holds, the answer is a statement; only a file that is no image is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairbrush.corpus.containers import sniff_format
+from fairbrush.corpus.generation.facts import GenerationMetadata
+from fairbrush.corpus.generation.read import read_generation
+from fairbrush.corpus.images import ImageLimits, read_file
+from fairbrush.corpus.parts import container_of, read_parts
+from fairbrush.corpus.stamped import LONGEST_PACKET, bare_of, find_packets, original_of
+from fairbrush.errors import GenerationUnreadableError, PartsError, StampError
+from fairbrush.provenance.manifest import Manifest, read_manifest
+from fairbrush.provenance.stamp import Stamp, read_stamp
+from fairbrush.provenance.xmp import stamp_in
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+class LedgerWord(StrEnum):
+    """How a stamp stands to a ledger."""
+
+    MATCHES = "matches"
+    DIFFERS = "differs"
+    UNKNOWN = "not in this ledger"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """``differing``: what the record says otherwise. ``recorded_at``: UTC without a zone."""
+
+    word: LedgerWord
+    differing: tuple[str, ...] = ()
+    recorded_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """``sha256``: of the file as it lies there. ``original_sha256``: what it goes by in a ledger: that of the
+    file it was stamped from, where that is proven.
+
+    ``is_bound``: without stamp and manifest the file is, byte for byte, what the stamp says was looked up.
+    ``signed``: what our assertion in the manifest says; its signature is the manifest's. The problems: why
+    something that is there cannot be read.
+    """
+
+    path: Path
+    format: str
+    sha256: str
+    original_sha256: str
+    generation: GenerationMetadata | None = None
+    generation_problem: str | None = None
+    stamp: Stamp | None = None
+    stamp_problem: str | None = None
+    is_bound: bool = False
+    manifest: Manifest | None = None
+    signed: Stamp | None = None
+
+    @property
+    def attribution(self) -> Stamp | None:
+        """The stamp in the XMP, or the signed one where a program took the XMP out."""
+        return self.stamp or self.signed
+
+    @property
+    def is_contradicted(self) -> bool:
+        """The stamp and the signed assertion say different things."""
+        return self.stamp is not None and self.signed is not None and self.stamp != self.signed
+
+
+def inspect_file(path: Path, limits: ImageLimits, *, anchors: str | None = None) -> Inspection:
+    """``anchors``: certificates of signers to trust, in PEM. Raises ImageRefusedError."""
+    content = read_file(path, limits)
+    format_ = str(sniff_format(content))
+    sha256 = hashlib.sha256(content).hexdigest()
+    original = original_of(content)
+    generation, generation_problem = _generation(content if original is None else original)
+    stamp, stamp_problem = _stamp(content)
+    manifest = read_manifest(content, anchors=anchors)
+    return Inspection(
+        path,
+        format_,
+        sha256,
+        sha256 if original is None else hashlib.sha256(original).hexdigest(),
+        generation,
+        generation_problem,
+        stamp,
+        stamp_problem,
+        is_bound=stamp is not None and (original is not None or bare_of(content) is not None),
+        manifest=manifest,
+        signed=_signed(manifest),
+    )
+
+
+def standing(connection: DuckDBPyConnection, stamp: Stamp) -> Standing:
+    """What the ledger has under the stamp's attribution_id, against what the stamp says."""
+    found = connection.execute(
+        "SELECT body_digest, image_sha256, model_id, value_function, encoder_id, index_manifest_digest,"
+        " calibration_id, model_share_e12, unattributed_e12, recorded_at FROM attribution"
+        " WHERE attribution_id = ?",
+        [stamp.attribution_id],
+    ).fetchall()
+    if not found:
+        return Standing(LedgerWord.UNKNOWN)
+    *recorded, recorded_at = found[0]
+    shares = connection.execute(
+        "SELECT artist_id, share_e12 FROM attribution_share WHERE attribution_id = ?", [stamp.attribution_id]
+    ).fetchall()
+    said = (
+        stamp.record_digest,
+        stamp.image_sha256,
+        stamp.model,
+        stamp.value_function,
+        stamp.encoder_id,
+        stamp.index_manifest_digest,
+        stamp.calibration_id,
+        stamp.model_share_e12,
+        stamp.unattributed_e12,
+    )
+    differing = [name for name, ours, theirs in zip(_COMPARED, recorded, said, strict=True) if ours != theirs]
+    if sorted(shares) != sorted((one.artist_id, one.share_e12) for one in stamp.artists):
+        differing.append("artists' shares")
+    word = LedgerWord.DIFFERS if differing else LedgerWord.MATCHES
+    return Standing(word, tuple(differing), recorded_at)
+
+
+_COMPARED = (
+    *("record digest", "image", "model", "value function", "encoder", "index", "calibration"),
+    *("model's share", "unattributed share"),
+)
+
+
+def _generation(content: bytes) -> tuple[GenerationMetadata | None, str | None]:
+    try:
+        return read_generation(content), None
+    except GenerationUnreadableError as error:
+        return None, error.message
+
+
+def _stamp(content: bytes) -> tuple[Stamp | None, str | None]:
+    """The stamp in the file's XMP, or why what is there is none."""
+    if container_of(content) is None:
+        return None, None
+    try:
+        for packet in _packets(content):
+            stamp = stamp_in(packet)
+            if stamp is not None:
+                return stamp, None
+    except (PartsError, StampError) as error:
+        return None, error.message
+    return None, None
+
+
+def _packets(content: bytes) -> Iterator[bytes]:
+    """Raises StampError for one longer than is read."""
+    for packet in find_packets(content, read_parts(content)):
+        if packet.start is not None and packet.part.body_stop - packet.start > LONGEST_PACKET:
+            raise StampError(f"The file's XMP has more than {LONGEST_PACKET:,} bytes; it is not read.")
+        yield packet.text(content)
+
+
+def _signed(manifest: Manifest | None) -> Stamp | None:
+    if manifest is None or manifest.attribution is None:
+        return None
+    try:
+        return read_stamp(manifest.attribution)
+    except StampError:
+        return None
