@@ -104,8 +104,8 @@ class Stamping:
         n_new = sum(copy.is_new for copy in self.copies.values())
         n_old = len(self.copies) - n_new
         where = "in place" if self.stamper.folder is None else f"into {self.stamper.folder}"
-        there = f"; {n_old} were there already, the same" if n_old else ""
-        say(f"Stamped {n_new} images {where}{there}.")
+        there = f", {n_old} there already" if n_old else ""
+        say(f"Stamped {where}: {n_new} new{there}.")
 
 
 def open_stamping(choice: StampChoice, images: list[Path], settings: Settings) -> Stamping | None:
