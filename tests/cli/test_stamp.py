@@ -295,6 +295,8 @@ def test_all_formats_say_the_same(workspace: Path, image: Path, tmp_path: Path) 
     assert command(workspace, "attribute", image, "--stamp", tmp_path / "out").code == 0
     files = [tmp_path / "out" / "image.webp", tmp_path / "plain.jpg"]
     documents = inspected(workspace, *files)
+    written = Path(__file__).parents[2] / "docs" / "provenance.md"
+    assert all(f"`{name}`" in written.read_text(encoding="utf-8") for name in documents[0])
     lines = command(workspace, "inspect", *files, "--nl").stdout.splitlines()
     assert list(map(json.loads, lines)) == documents
     table = command(workspace, "inspect", *files, "--csv").text.splitlines()

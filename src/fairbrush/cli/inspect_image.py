@@ -179,10 +179,11 @@ def _stamp_lines(found: Inspection, stamp: Stamp) -> dict[str, str | None]:
     lines: dict[str, str | None] = {
         "stamp": where,
         "looked up": stamp.image_sha256,
-        f"model {stamp.model}": share_text(stamp.model_share_e12),
+        "model's share": f"{share_text(stamp.model_share_e12)}  {stamp.model}",
     }
-    for one in stamp.artists:
-        lines[f"artist {one.artist_id}"] = f"{share_text(one.share_e12)}{f' {one.name}' if one.name else ''}"
+    for number, one in enumerate(stamp.artists, start=1):
+        who = one.artist_id if one.name is None else f"{one.artist_id} ({one.name})"
+        lines[f"artist {number}"] = f"{share_text(one.share_e12)}  {who}"
     return lines | {
         "unattributed": share_text(stamp.unattributed_e12),
         "attribution": stamp.attribution_id,
