@@ -62,6 +62,10 @@ def test_a_select_gives_columns_and_rows(database):
         "SHOW TABLES",
         "SUMMARIZE attribution",
         "EXPLAIN SELECT 1",
+        "EXPLAIN ANALYZE FROM attribution",
+        "/* é */ EXPLAIN (ANALYZE, FORMAT json) (SELECT 1)",
+        "SELECT 1 UNION ALL (WITH RECURSIVE n AS (SELECT 1 UNION SELECT 2) FROM n)",
+        "UNPIVOT attribution_share ON rank, phi",
         "SELECT body->>'$.policy.b' FROM attribution",
         "/* a comment; */ SELECT ';'",
     ],
@@ -94,6 +98,16 @@ WRITES = [
     "COPY (SELECT 1) TO '{folder}/out.parquet'",
     "EXPLAIN ANALYZE COPY (SELECT 1) TO '{folder}/out.csv'",
     "EXPLAIN ANALYZE DELETE FROM attribution",
+    "WITH x AS (COPY (SELECT 1) TO '{folder}/out.csv') SELECT * FROM x",
+    *(
+        f"WITH x AS (COPY (SELECT 1) TO '{{folder}}/workspace/{name}' (USE_TMP_FILE {draft})) SELECT * FROM x"
+        for name in ("fairbrush.duckdb", "fairbrush.duckdb.wal", "fairbrush.duckdb.wal.recovery")
+        for draft in ("true", "false")
+    ),
+    "SELECT * FROM (WITH x AS (COPY (SELECT 1) TO '{folder}/workspace/fairbrush.duckdb.wal') FROM x)",
+    "FROM query('WITH x AS (COPY (SELECT 1) TO ''{folder}/workspace/fairbrush.duckdb.wal'') FROM x')",
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO '{folder}/workspace/fairbrush.duckdb.wal'",
+    "EXPLAIN (ANALYZE, FORMAT json) COPY (SELECT 1) TO '{folder}/workspace/fairbrush.duckdb.wal'",
     "COPY attribution FROM '{folder}/secret.csv'",
     "EXPORT DATABASE '{folder}/out'",
     "IMPORT DATABASE '{folder}/out'",
@@ -132,13 +146,13 @@ READS = [
     "SELECT * FROM '{folder}/other.duckdb'",
     "SELECT * FROM read_duckdb('{folder}/other.duckdb')",
     "SELECT * FROM glob('{folder}/*')",
+    "SELECT size FROM read_blob('{folder}/workspace/fairbrush.duckdb')",
     "SELECT * FROM query('FROM read_text(''{folder}/secret.txt'')')",
     "SELECT * FROM query_table('{folder}/secret.csv')",
     "SELECT * FROM peek",
     "SELECT * FROM peer()",
     "SELECT getenv('SECRET_OF_THE_TEST')",
     "SELECT * FROM read_csv('https://example.invalid/x.csv')",
-    "SELECT * FROM duckdb_secrets()",
     "SELECT * FROM secret_words",
     "ATTACH '{folder}/other.duckdb' (READ_ONLY)",
 ]
@@ -165,6 +179,14 @@ def test_the_connection_refuses_by_itself(database, query):
     assert state(folder) == before
 
 
+def test_no_secret_is_listed(database, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kept = tmp_path / ".duckdb" / "stored_secrets" / "hidden.duckdb_secret"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"hidden")
+    assert run_read_only(database, "SELECT * FROM duckdb_secrets()").rows == []
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
@@ -174,6 +196,11 @@ def test_the_connection_refuses_by_itself(database, query):
         ("SET VARIABLE x = 1", "SET is refused"),
         ("PREPARE p AS SELECT 1", "PREPARE is refused"),
         ("BEGIN", "TRANSACTION is refused"),
+        ("WITH x AS (COPY (SELECT 1) TO 'y') SELECT * FROM x", "COPY is refused"),
+        ("SELECT EXISTS (WITH x AS (DELETE FROM work RETURNING *) FROM x)", "DELETE is refused"),
+        ("EXPLAIN COPY (SELECT 1) TO 'y'", "COPY is refused"),
+        ("EXPLAIN ANALYZE WITH x AS (COPY (SELECT 1) TO 'y') FROM x", "COPY is refused"),
+        ("EXPLAIN (ANALYZE) CREATE TABLE x AS SELECT 1", "CREATE is refused"),
         ("CHECKPOINT", "CALL is refused"),
         ("PRAGMA database_list", "PRAGMA is refused"),
         ("", "The query is empty"),

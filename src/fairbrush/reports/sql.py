@@ -1,8 +1,9 @@
 """SQL over what was recorded, on a connection that can only read this one database.
 
 Enters: a database file and a query. Leaves: columns and rows. The one rule, held twice: only one SELECT (or
-EXPLAIN of one) is let through, and the connection itself can neither write, attach, read other files or the
-process's variables, load extensions, nor change a setting.
+EXPLAIN of one) that writes in none of its parts is let through, and the connection itself can open no file
+any more, neither to read nor to write, attach nothing, load no extension, see none of the process's variables
+and change no setting.
 """
 
 from __future__ import annotations
@@ -19,16 +20,27 @@ from fairbrush.store import DuckDBConfig, connect_when_free
 if TYPE_CHECKING:
     import duckdb
 
-_LOCKED_DOWN: DuckDBConfig = {
-    "enable_external_access": "false",  # no file, folder, URL, ATTACH, COPY or INSTALL, views included
+_AT_START: DuckDBConfig = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
+    "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",  # no reading of our own variables as tables
     "temp_directory": "",  # nothing is spilled to disk
     "errors_as_json": "true",  # errors carry their position
-    "lock_configuration": "true",
 }
+# Once the database is open: what is open stays readable, and nothing else can be opened.
+_LOCK = (
+    "SET enable_external_access = false",  # no folder, URL, ATTACH or INSTALL, views included
+    # the line above leaves the database's own file and log open to reading and to COPY; this one does not
+    "SET disabled_filesystems = 'LocalFileSystem'",
+    "SET lock_configuration = true",
+)
+# of a parsed SELECT: each other kind of node writes, as COPY_QUERY_NODE does
+_READING_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
+
+
+_LONGEST_OPTIONS = 16  # words of EXPLAIN (ANALYZE, FORMAT json)
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ def run_read_only(
         raise QueryError("The query is not valid text.", next_step="Retype it.")
     with connect_read_only(database_file, wait_s=wait_s) as connection:
         try:
-            _check_one_select(connection.extract_statements(query))
+            _check_one_select(connection, query)
             connection.execute(query)
             columns = tuple(column[0] for column in connection.description or ())
             rows = connection.fetchall() if limit is None else connection.fetchmany(limit + 1)
@@ -73,17 +85,25 @@ def connect_read_only(database_file: Path, *, wait_s: float = 0.0) -> duckdb.Duc
     """
     if not database_file.is_file():
         raise QueryError(f"There is no database {database_file}.", next_step="Make one: fairbrush init")
-    return connect_when_free(
-        database_file, readonly=True, config=_LOCKED_DOWN, give_up_at=time.monotonic() + wait_s
+    connection = connect_when_free(
+        database_file, readonly=True, config=_AT_START, give_up_at=time.monotonic() + wait_s
     )
+    try:
+        for setting in _LOCK:
+            connection.execute(setting)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _check_one_select(statements: list[duckdb.Statement]) -> None:
+def _check_one_select(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    statements = connection.extract_statements(query)
     if not statements:
         raise QueryError("The query is empty.", next_step='Try "SELECT * FROM top_artists".')
     for statement in statements:
-        kind = _kind(statement)
-        if kind not in ("SELECT", "EXPLAIN"):
+        kind = _kind(connection, statement.query, _kind_name(statement))
+        if kind != "SELECT":
             raise QueryError(
                 f"{kind} is refused: {' '.join(statement.query.split())[:60]}.",
                 next_step="Only SELECT is run here; the other commands change things.",
@@ -92,7 +112,48 @@ def _check_one_select(statements: list[duckdb.Statement]) -> None:
         raise QueryError(f"{len(statements)} statements at once.", next_step="Run them one by one.")
 
 
-def _kind(statement: duckdb.Statement) -> str:
+def _kind(connection: duckdb.DuckDBPyConnection, text: str, kind: str) -> str:
+    """What a statement does: SELECT where it only reads, its EXPLAIN too, else what writes in it."""
+    if kind == "EXPLAIN":
+        explained = _explained(connection, text)
+        return "EXPLAIN of this" if explained is None else _kind(connection, *explained)
+    if kind != "SELECT":
+        return kind
+    serialized = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0]
+    parsed = json.loads(serialized)
+    if parsed["error"]:
+        return "This SELECT"
+    writing = sorted(_node_kinds(parsed["statements"]) - _READING_NODES)
+    return writing[0].partition("_")[0] if writing else kind
+
+
+def _explained(connection: duckdb.DuckDBPyConnection, text: str) -> tuple[str, str] | None:
+    """The statement behind EXPLAIN and its options, and its kind: the longest end of it that is one."""
+    import duckdb
+
+    content = text.encode()
+    for position, _ in duckdb.tokenize(text)[1:_LONGEST_OPTIONS]:
+        end = content[position:].decode(errors="ignore")
+        try:
+            (statement,) = connection.extract_statements(end)
+        except (duckdb.Error, ValueError):
+            continue
+        return end, _kind_name(statement)
+    return None
+
+
+def _node_kinds(part: Any) -> set[str]:
+    """Of all query nodes in a parsed statement."""
+    if isinstance(part, list):
+        return set().union(*map(_node_kinds, part))
+    if not isinstance(part, dict):
+        return set()
+    found = set().union(*map(_node_kinds, part.values()))
+    kind = part.get("type")
+    return found | {kind} if isinstance(kind, str) and kind.endswith("_NODE") else found
+
+
+def _kind_name(statement: duckdb.Statement) -> str:
     try:
         return statement.type.name
     except ValueError:  # DuckDB knows kinds that its Python module has no name for: UPDATE EXTENSIONS
