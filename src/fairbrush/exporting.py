@@ -7,8 +7,6 @@ this artist's row is given; of a payout, only what it paid for this artist's wor
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -26,6 +24,7 @@ from fairbrush.corpus.works import list_works, thumbnail_path
 from fairbrush.durable import flush_folder
 from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.errors import CacheError, WorkspaceError
+from fairbrush.spreadsheets import csv_text
 from fairbrush.store import utc_now
 from fairbrush.workspace import COPIES
 
@@ -342,7 +341,9 @@ def _write(store: Store, document: Mapping[str, Any], folder: Path, cache_folder
     readme = _README.format(at=document["exported_at"], schema=SCHEMA)
     (folder / README_NAME).write_text(readme, encoding="utf-8")
     for name in _LISTS:
-        (folder / f"{name}.csv").write_text(_csv(document[name]), encoding="utf-8", newline="")
+        rows = document[name]
+        text = csv_text(rows, list(rows[0]) if rows else [])
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8", newline="")
     sha256s = [work["sha256"] for work in document["works"]]
     for source, name in _pictures(store.workspace, sha256s):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -377,22 +378,6 @@ def _write_vectors(folder: Path, cache_folder: Path, sha256s: Sequence[str]) -> 
                     np.save(home / f"{sha256}.npy", rows, allow_pickle=False)
     except CacheError:
         return  # disposable: what is not there is made again from the works
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    stream = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return stream.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Formulas are data: a spreadsheet must not run what somebody was called."""
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
 def _pack(packed: Path, folder: Path, files: Sequence[Path]) -> None:

@@ -106,4 +106,4 @@ def test_hostile_names_steer_neither_terminal_nor_table(workspace: Path) -> None
     shown = command(workspace, "sql", query).text
     assert shown == "a\\x1b[0m\n=1+1\\x1b[31m\\nb\n"
     text = command(workspace, "sql", query, "--csv").text
-    assert list(csv.reader(io.StringIO(text, newline="")))[1] == ["=1+1\x1b[31m\nb"]
+    assert list(csv.reader(io.StringIO(text, newline="")))[1] == ["'=1+1\x1b[31m\nb"]

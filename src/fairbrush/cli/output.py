@@ -6,8 +6,6 @@ stdout is data, stderr is talk.
 
 from __future__ import annotations
 
-import csv as csv_module
-import io
 import json as json_module
 import os
 import sys
@@ -21,6 +19,7 @@ import typer
 
 from fairbrush.corpus.images import IMAGE_EXTENSIONS
 from fairbrush.errors import ConfigError, ExitCode
+from fairbrush.spreadsheets import csv_text
 
 Row = Mapping[str, Any]
 
@@ -100,7 +99,7 @@ def emit(
         case Format.NL:
             answer = "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         case Format.CSV:
-            answer = _csv(rows, names)
+            answer = csv_text(rows, names)
         case Format.PARQUET:
             write_answer(_parquet(rows, names), output)
             return
@@ -217,19 +216,6 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
-
-
-def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    # Python's writer leaves a lone carriage return unquoted, and readers take it for the end of the line.
-    has_return = any("\r" in str(value) for row in rows for value in row.values())
-    stream = io.StringIO()
-    dialect = csv_module.unix_dialect if has_return else csv_module.excel
-    writer = csv_module.DictWriter(stream, names, dialect=dialect, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 def _parquet(rows: Sequence[Row], names: Sequence[str]) -> bytes:

@@ -21,6 +21,7 @@ from fairbrush.corpus.membership import DEFAULT_MODEL
 from fairbrush.corpus.names import checked_name, name_key
 from fairbrush.domain import Consent, Trained
 from fairbrush.errors import RegistryError, RosterError
+from fairbrush.spreadsheets import formula_undone
 
 COLUMNS = ("name", "works", "creator", "payee", "consent", "aliases", "trained")
 SEPARATOR = "|"
@@ -160,7 +161,8 @@ def _row(line: int, cells: list[str], header: list[str], folder: Path) -> Roster
         raise RegistryError(f"The row has {len(cells)} cells and the header {len(header)}.")
     if any("\ud800" <= c <= "\udfff" for cell in cells for c in cell):
         raise RegistryError("The row is not UTF-8 text.")
-    said = {column: cell.strip() for column, cell in zip(header, cells, strict=False) if cell.strip()}
+    stripped = ((column, cell.strip()) for column, cell in zip(header, cells, strict=False))
+    said = {column: formula_undone(cell) for column, cell in stripped if cell}
     return RosterRow(
         line=line,
         name=checked_name(said.get("name", "")),

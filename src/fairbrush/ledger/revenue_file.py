@@ -33,6 +33,7 @@ from fairbrush.ledger.revenue import (
     period_line,
     recording,
 )
+from fairbrush.spreadsheets import formula_undone
 from fairbrush.store import Store
 
 LINE_COLUMNS = ("reference", "amount", "currency", "image", "sha256", "date", "model", "period", "by", "over")
@@ -234,9 +235,8 @@ class _Table:
             )
         if any(map(_NO_TEXT.search, cells)):
             raise MoneyError("The row is not UTF-8 text.", next_step="Save the file as CSV UTF-8.")
-        return {
-            column: cell.strip() for column, cell in zip(self.header, cells, strict=False) if cell.strip()
-        }
+        stripped = ((column, cell.strip()) for column, cell in zip(self.header, cells, strict=False))
+        return {column: formula_undone(cell) for column, cell in stripped if cell}
 
     def cell(self, cells: Sequence[str], column: str) -> str:
         """Fit to be printed, of a row that may be anything."""

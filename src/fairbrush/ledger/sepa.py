@@ -7,8 +7,6 @@ the payouts, so that a bank can see that a file was sent twice.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from fairbrush.ledger.bank_details import (
 from fairbrush.ledger.choices import PayoutStatus
 from fairbrush.ledger.currency import format_amount
 from fairbrush.ledger.payouts import Payout, list_payouts, withheld_now
+from fairbrush.spreadsheets import csv_text
 from fairbrush.store import as_utc
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ _ID_DIGITS = 32  # of a payout's id: an end-to-end id has at most 35 characters
 _LONGEST_NAME = 70
 # what every bank must take (EPC217-08); of the rest, & and _ have a customary stand-in
 _SEPA_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-?:().,'+ ")
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _STAND_INS = {"&": "+", "_": "-"}
 
 
@@ -84,9 +82,7 @@ def export_csv(connection: DuckDBPyConnection, *, now: datetime) -> Export:
     """Every proposed payout of every currency, as UTF-8; a payee without an account has an empty iban."""
     payouts, left_out = _leaving(connection, now)
     accounts = read_bank_accounts(connection)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    rows = []
     for one in payouts:
         account = accounts.get(one.payee_id)
         cells = (
@@ -97,8 +93,9 @@ def export_csv(connection: DuckDBPyConnection, *, now: datetime) -> Export:
             one.currency,
             end_to_end_id(one),
         )
-        writer.writerow(map(no_formula, cells))
-    content = stream.getvalue().encode("utf-8", "backslashreplace") if payouts else None
+        rows.append(dict(zip(CSV_COLUMNS, cells, strict=True)))
+    text = csv_text(rows, CSV_COLUMNS)
+    content = text.encode("utf-8", "backslashreplace") if payouts else None
     return Export(content, tuple(payouts), tuple(left_out))
 
 
@@ -138,15 +135,6 @@ def end_to_end_id(payout: Payout) -> str:
 def message_id(payouts: Sequence[Payout]) -> str:
     """Of the file: the same payouts have the same."""
     return canonical_digest(["pain.001", sorted(one.payout_id for one in payouts)])[:_ID_DIGITS]
-
-
-def no_formula(cell: str) -> str:
-    """A cell that a spreadsheet takes for text, not for a formula to run (CWE-1236).
-
-    >>> no_formula("=1+1"), no_formula("Ann")
-    ("'=1+1", 'Ann')
-    """
-    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell
 
 
 def sepa_text(text: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fairbrush.corpus.images import ImageLimits, find_images, hash_file
 from fairbrush.errors import AuditError, ImageRefusedError
+from fairbrush.spreadsheets import formula_undone
 
 COLUMNS = ("image", "prompt")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -68,6 +69,7 @@ def read_prompts(file: Path, limits: ImageLimits) -> dict[str, str]:
                         f"{file}, line {reader.line_num}: an image and a prompt are needed, nothing else.",
                         next_step="Put a prompt with commas in quotes.",
                     )
+                named, prompt = formula_undone(named), formula_undone(prompt)
                 digest = _digest_of(named, file, limits, line=reader.line_num)
                 if found.setdefault(digest, prompt) != prompt:
                     raise AuditError(f"{file}, line {reader.line_num}: {named} has another prompt above.")

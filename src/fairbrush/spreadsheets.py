@@ -1,0 +1,92 @@
+"""Tables that people open in a spreadsheet: text there must stay text, and CSV.
+
+Enters: rows of plain values, or a cell. Leaves: CSV, or a safe cell. The one rule: no text from anybody is
+read as a formula (CWE-1236), and the apostrophe that sees to it can be taken away again without loss.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+_SIGNS = "=+\\-@＝＋－＠"
+_PASSED_OVER = "'\" \N{NO-BREAK SPACE}"  # before a sign: a spreadsheet may drop these
+# Where a formula could begin: at the start, and after what some spreadsheets take for the end of a cell. A
+# spreadsheet set to German splits a CSV at semicolons, whatever is quoted.
+_AT_START = rf"(?=[{_PASSED_OVER}]*[{_SIGNS}\t\r\n])"
+_AFTER_END = rf"(?=[{_PASSED_OVER}]*[{_SIGNS}])"
+_FORMULA = re.compile(rf"\A{_AT_START}|(?<=[;\t\r\n]){_AFTER_END}")
+_ESCAPED = re.compile(rf"\A'{_AT_START}|(?<=[;\t\r\n])'{_AFTER_END}")
+_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
+
+
+def is_like_formula(text: str) -> bool:
+    """Whether a spreadsheet could run it; an amount below zero is a number, and runs nothing."""
+    return _FORMULA.search(text) is not None and _NUMBER.fullmatch(text) is None
+
+
+def no_formula(text: str) -> str:
+    """A cell that a spreadsheet takes for text: an apostrophe stands before what could begin a formula.
+
+    >>> no_formula("=1+1"), no_formula("Ann"), no_formula("-12.50"), no_formula("Ann;@Bo")
+    ("'=1+1", 'Ann', '-12.50', "Ann;'@Bo")
+    """
+    return _FORMULA.sub("'", text) if is_like_formula(text) else text
+
+
+def formula_undone(cell: str) -> str:
+    """The text that ``no_formula`` got, for reading our own tables again.
+
+    >>> formula_undone(no_formula("=1+1")), formula_undone("'tis")
+    ('=1+1', "'tis")
+    """
+    return _ESCAPED.sub("", cell)
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """A header and ``rows``: numbers, dates and DECIMALs by their digits, nested values as JSON."""
+    if not names:
+        return ""
+    lines = [[no_formula(name) for name in names]]
+    lines += [[csv_cell(row[name]) for name in names] for row in rows]
+    # Python's writer leaves a lone carriage return unquoted, and readers take it for the end of the line.
+    has_return = any("\r" in cell for line in lines for cell in line)
+    stream = io.StringIO()
+    dialect = csv.unix_dialect if has_return else csv.excel
+    csv.writer(stream, dialect=dialect, lineterminator="\n").writerows(lines)
+    return stream.getvalue()
+
+
+def csv_cell(value: Any) -> str:
+    """
+    >>> csv_cell(Decimal("-0.50")), csv_cell(-3), csv_cell(None), csv_cell(["=1"])
+    ('-0.50', '-3', '', '["=1"]')
+    """
+    if value is None:
+        return ""
+    return as_digits(value) if isinstance(value, int | float | Decimal) else no_formula(as_text(value))
+
+
+def as_digits(number: int | float | Decimal) -> str:
+    return format(number, "f") if isinstance(number, Decimal) else str(number)
+
+
+def as_text(value: Any) -> str:
+    """What is no number, in words: dates in ISO 8601, bytes as hex, nested values as JSON."""
+    if isinstance(value, bytes | bytearray):
+        return value.hex()
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=_nested)
+    return str(value)
+
+
+def _nested(value: Any) -> str:
+    return as_digits(value) if isinstance(value, Decimal) else as_text(value)
