@@ -1,7 +1,7 @@
 """Print answers: one set of formats for every command that answers.
 
-Enters: rows (dicts of plain values). Leaves: text or bytes on stdout, or in ``--output``. The one rule:
-stdout is data, stderr is talk.
+Enters: rows (dicts of plain values; of a query, also the database's own). Leaves: text or bytes on stdout, or
+in ``--output``. The one rule: stdout is data, stderr is talk.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fairbrush.corpus.images import IMAGE_EXTENSIONS
-from fairbrush.errors import ConfigError, ExitCode
+from fairbrush.errors import ConfigError, ExitCode, ReportError
 from fairbrush.spreadsheets import csv_text
 
 Row = Mapping[str, Any]
@@ -30,10 +32,28 @@ class Format(StrEnum):
     NL = "nl"
     CSV = "csv"
     PARQUET = "parquet"
+    XLSX = "xlsx"
+    HTML = "html"
 
+
+# That keep numbers, DECIMALs and dates as what they are; the others get plain values.
+TYPED = frozenset({Format.CSV, Format.PARQUET, Format.XLSX})
+_NO_TEXT = {Format.PARQUET: "Parquet", Format.XLSX: "A workbook"}
+_NEEDED = {Format.XLSX: ("openpyxl",), Format.HTML: ("babel", "jinja2")}
+_ASKED_BY_NAME = {
+    ".json": Format.JSON,
+    ".nl": Format.NL,
+    ".jsonl": Format.NL,
+    ".ndjson": Format.NL,
+    ".csv": Format.CSV,
+    ".parquet": Format.PARQUET,
+    ".xlsx": Format.XLSX,
+    ".html": Format.HTML,
+}
 
 FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="How to print the answer.  [default: table]")
+    Format | None,
+    typer.Option("--format", help="How to print the answer.  [default: by --output's ending, else table]"),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 NlFlag = Annotated[bool, typer.Option("--nl", help="Short for --format nl: one JSON object a line.")]
@@ -44,10 +64,10 @@ OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write
 def choose_format(
     named: Format | None, *, json: bool, nl: bool, csv: bool, output: Path | None = None
 ) -> Format:
-    """The one format asked for; table where none is.
+    """The one format asked for: by an option, else by the output's ending, else table.
 
-    Raises ConfigError where two are, or where the answer could not be written: said before the work, not
-    after it.
+    Raises ConfigError where two are, or where the answer could not be written, and ReportError where what
+    writes it is not installed: said before the work, not after it.
     """
     flags = {Format.JSON: json, Format.NL: nl, Format.CSV: csv}
     asked = {format_ for format_, is_on in flags.items() if is_on} | ({named} if named else set())
@@ -55,14 +75,31 @@ def choose_format(
         raise ConfigError(
             f"Two formats were asked for: {' and '.join(sorted(asked))}.", next_step="Choose one."
         )
-    chosen = asked.pop() if asked else Format.TABLE
-    if chosen is Format.PARQUET and output is None and sys.stdout.isatty():
+    chosen = asked.pop() if asked else _by_name(output)
+    if chosen in _NO_TEXT and output is None and sys.stdout.isatty():
         raise ConfigError(
-            "Parquet is not text for a terminal.", next_step="Add --output FILE, or redirect stdout."
+            f"{_NO_TEXT[chosen]} is not text for a terminal.",
+            next_step="Add --output FILE, or redirect stdout.",
         )
+    _check_installed(chosen)
     if output is not None:
         check_output(output)
     return chosen
+
+
+def _by_name(output: Path | None) -> Format:
+    return Format.TABLE if output is None else _ASKED_BY_NAME.get(output.suffix.lower(), Format.TABLE)
+
+
+def _check_installed(format_: Format) -> None:
+    missing = [name for name in _NEEDED.get(format_, ()) if find_spec(name) is None]
+    if missing:
+        from fairbrush.reports.pages.words import INSTALL
+
+        raise ReportError(
+            f"--format {format_} needs more packages ({', '.join(missing)}).",
+            next_step=f"Install them: {INSTALL}",
+        )
 
 
 def check_output(output: Path) -> None:
@@ -87,12 +124,17 @@ def emit(
     columns: Sequence[str] = (),
     document: Mapping[str, Any] | None = None,
     output: Path | None = None,
+    types: Sequence[str] = (),
+    title: str = "",
+    lede: str = "",
 ) -> None:
     """Print ``rows``; in JSON print ``document`` instead, where one is given. All rows have the same keys.
 
-    ``columns``: their names, for an answer that may have no rows.
+    ``columns``: their names, for an answer that may have no rows. ``types``: the database's, one a column.
+    ``title`` and ``lede``: of a page or a sheet; without them it is called after the command.
     """
     names = list(rows[0]) if rows else list(columns)
+    answer: str | bytes
     match format_:
         case Format.JSON:
             answer = json_module.dumps(document or list(rows), ensure_ascii=False, indent=2) + "\n"
@@ -101,8 +143,16 @@ def emit(
         case Format.CSV:
             answer = csv_text(rows, names)
         case Format.PARQUET:
-            write_answer(_parquet(rows, names), output)
-            return
+            from fairbrush.reports.parquet import write_parquet
+
+            answer = write_parquet(rows, names, types)
+        case Format.XLSX:
+            answer = _workbook(rows, names, title or _command_words())
+        case Format.HTML:
+            from fairbrush.reports.pages.table import table_page
+
+            cells = [[row[name] for name in names] for row in rows]
+            answer = table_page(names, cells, title=title or _command_words(), lede=lede)
         case Format.TABLE:
             answer = table(rows)
     write_answer(answer, output)
@@ -218,34 +268,22 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
-def _parquet(rows: Sequence[Row], names: Sequence[str]) -> bytes:
-    import tempfile
+def _workbook(rows: Sequence[Row], names: Sequence[str], title: str) -> bytes:
+    from fairbrush.reports.sheets import LONGEST_TEXT, write_workbook
 
-    import duckdb
-
-    assert names, "an answer without rows names its columns"
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
-        columns = ", ".join(f'"{name}" {_sql_type(rows, name)}' for name in names)
-        connection.execute(f"CREATE TABLE answer ({columns})")
-        marks = ", ".join("?" for _ in names)
-        if rows:
-            values = [[_storable(row[name]) for name in names] for row in rows]
-            connection.executemany(f"INSERT INTO answer VALUES ({marks})", values)
-        file = Path(folder) / "answer.parquet"
-        connection.execute(f"COPY answer TO '{file}' (FORMAT parquet)")
-        return file.read_bytes()
+    workbook = write_workbook(rows, names, title=title)
+    if workbook.cut:
+        cells = "1 cell was" if workbook.cut == 1 else f"{workbook.cut} cells were"
+        say(f"{cells} cut: a cell holds {LONGEST_TEXT:,} characters. --format json has all.")
+    return workbook.content
 
 
-def _storable(value: Any) -> Any:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-def _sql_type(rows: Sequence[Row], name: str) -> str:
-    kinds = {type(row[name]) for row in rows} - {type(None)}
-    if not kinds:
-        return "VARCHAR"
-    if kinds <= {bool}:
-        return "BOOLEAN"
-    if kinds <= {int, bool}:
-        return "BIGINT"
-    return "DOUBLE" if kinds <= {int, float} else "VARCHAR"
+def _command_words() -> str:
+    """The command that is running, as it is typed: ``fairbrush artist list``."""
+    clicks = typer.Context.__mro__[1].__module__.rpartition(".")[0]  # typer's own click, or the package
+    context: Any = import_module(f"{clicks}.globals").get_current_context(silent=True)
+    words: list[str] = []
+    while context is not None and context.parent is not None:  # the root's name is how Python was started
+        words.insert(0, context.info_name)
+        context = context.parent
+    return " ".join(["fairbrush", *words])

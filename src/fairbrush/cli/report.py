@@ -65,9 +65,18 @@ def view(
     views = {view.name: view for view in read_views()}
     if name is None:
         rows: list[Row] = [{"report": view.name, "shows": view.description} for view in views.values()]
-        emit(rows, format_, output=output)
+        emit(rows, format_, output=output, title="fairbrush report")
         return
-    answer_query(context, f"SELECT * FROM {_known(views, name).name}", limit, format_, output)
+    shown = _known(views, name)
+    answer_query(
+        context,
+        f"SELECT * FROM {shown.name}",
+        limit=limit,
+        format_=format_,
+        output=output,
+        title=shown.name,
+        lede=shown.description,
+    )
 
 
 app.command()(overview)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from math import isfinite
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairbrush.cli.output import (
+    TYPED,
     CsvFlag,
     Format,
     FormatOption,
@@ -42,11 +43,18 @@ def sql(
 ) -> None:
     """Run one SELECT over the database; nothing can be changed, attached or read beside it."""
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    answer_query(context, query, limit, format_, output)
+    answer_query(context, query, limit=limit, format_=format_, output=output)
 
 
 def answer_query(
-    context: typer.Context, query: str, limit: int | None, format_: Format, output: Path | None
+    context: typer.Context,
+    query: str,
+    *,
+    limit: int | None,
+    format_: Format,
+    output: Path | None,
+    title: str = "",
+    lede: str = "",
 ) -> None:
     from fairbrush.ledger.records import pending_count
     from fairbrush.reports.recorded import drain_records
@@ -61,12 +69,17 @@ def answer_query(
         if pending_count(workspace / RECORDS):
             say(f"{error.message} The latest look-ups are missing below.")
     result = run_read_only(workspace / DATABASE_NAME, query, limit=limit, wait_s=settings.database_wait_s)
-    exact = format_ in (Format.TABLE, Format.CSV)
     names = _distinct(result.columns)
-    rows = [
-        dict(zip(names, (_plain(value, exact=exact) for value in row), strict=True)) for row in result.rows
-    ]
-    emit(rows, format_, columns=names, output=output)
+    rows = [dict(zip(names, _values(row, format_), strict=True)) for row in result.rows]
+    emit(
+        rows,
+        format_,
+        columns=names,
+        output=output,
+        types=result.types,
+        title=title,
+        lede=lede,
+    )
     if result.truncated:
         say(f"There are more rows than {limit}.")
 
@@ -82,6 +95,15 @@ def _distinct(columns: Sequence[str]) -> list[str]:
             name = f"{column}_{n}"
         names.append(name)
     return names
+
+
+def _values(row: Sequence[Any], format_: Format) -> Iterable[Any]:
+    """A row as the format takes it: typed, or plain, with decimals by their digits for people."""
+    if format_ in TYPED:
+        return row
+    if format_ is Format.HTML:  # which sets numbers to the right
+        return (value if isinstance(value, Decimal) else _plain(value, exact=True) for value in row)
+    return (_plain(value, exact=format_ is Format.TABLE) for value in row)
 
 
 def _plain(value: Any, *, exact: bool) -> Any:

@@ -45,9 +45,10 @@ _LONGEST_OPTIONS = 16  # words of EXPLAIN (ANALYZE, FORMAT json)
 
 @dataclass(frozen=True)
 class QueryResult:
-    """``truncated``: there was more than the limit asked for."""
+    """``types``: DuckDB's names of them, one a column. ``truncated``: there was more than the limit."""
 
     columns: tuple[str, ...]
+    types: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     truncated: bool
 
@@ -67,14 +68,15 @@ def run_read_only(
         try:
             _check_one_select(connection, query)
             connection.execute(query)
-            columns = tuple(column[0] for column in connection.description or ())
+            described = connection.description or ()
+            columns, types = (tuple(str(column[place]) for column in described) for place in (0, 1))
             rows = connection.fetchall() if limit is None else connection.fetchmany(limit + 1)
         except duckdb.InterruptException as error:
             raise KeyboardInterrupt from error
         except duckdb.Error as error:
             raise _query_error(query, error) from error
     truncated = limit is not None and len(rows) > limit
-    return QueryResult(columns, rows[:limit] if truncated else rows, truncated)
+    return QueryResult(columns, types, rows[:limit] if truncated else rows, truncated)
 
 
 def connect_read_only(database_file: Path, *, wait_s: float = 0.0) -> duckdb.DuckDBPyConnection:
