@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -23,17 +25,22 @@ from fairbrush.cli.output import (
     say,
 )
 from fairbrush.cli.registry import say_drained, workspace_settings
-from fairbrush.errors import StoreError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from fairbrush.config import load_settings
+from fairbrush.errors import ConfigError, StoreError
 
 LimitOption = Annotated[int | None, typer.Option(min=1, help="At most this many rows.")]
 
 
 def sql(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(help="One SELECT.")],
+    query: Annotated[str | None, typer.Argument(help="One SELECT; - reads it from stdin.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Read the SELECT from this file; - is stdin.")
+    ] = None,
+    over: Annotated[
+        Path | None,
+        typer.Option("--over", help="Read this folder's CSV, Parquet and JSON files too, as tables."),
+    ] = None,
     limit: LimitOption = None,
     named_format: FormatOption = None,
     json: JsonFlag = False,
@@ -41,9 +48,30 @@ def sql(
     csv: CsvFlag = False,
     output: OutputOption = None,
 ) -> None:
-    """Run one SELECT over the database; nothing can be changed, attached or read beside it."""
+    """Run one SELECT over the database; nothing can be changed, attached or read beside it.
+
+    With --over DIR, revenue.csv in DIR is the table revenue (over.revenue, where the workspace has a table of
+    that name), and there need be no workspace.
+    """
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    answer_query(context, query, limit=limit, format_=format_, output=output)
+    text, source = _read_query(query, file)
+    answer_query(context, text, source=source, over=over, limit=limit, format_=format_, output=output)
+
+
+def _read_query(query: str | None, file: Path | None) -> tuple[str, str]:
+    """The query, and the file it is from. Raises ConfigError, QueryError."""
+    from fairbrush.reports.sql import MOST_BYTES, decode_query, read_query
+
+    if (query is None) == (file is None):
+        what = "No query was given" if query is None else "Two queries were given"
+        raise ConfigError(f"{what}.", next_step='Type it, "SELECT ...", or name its file: --file FILE.')
+    if query is not None and query != "-":
+        return query, ""
+    if file is not None and str(file) != "-":
+        return read_query(file), str(file)
+    if sys.stdin is None:
+        raise ConfigError("There is no stdin to read.", next_step="Name a file: --file FILE.")
+    return decode_query(sys.stdin.buffer.read(MOST_BYTES + 1), "stdin"), "stdin"
 
 
 def answer_query(
@@ -53,22 +81,29 @@ def answer_query(
     limit: int | None,
     format_: Format,
     output: Path | None,
+    source: str = "",
+    over: Path | None = None,
     title: str = "",
     lede: str = "",
 ) -> None:
-    from fairbrush.ledger.records import pending_count
-    from fairbrush.reports.recorded import drain_records
     from fairbrush.reports.sql import run_read_only
     from fairbrush.store import DATABASE_NAME
-    from fairbrush.workspace import RECORDS
 
-    settings, workspace = workspace_settings(context)
-    try:
-        say_drained(drain_records(workspace, wait_s=0))
-    except StoreError as error:  # busy or read-only: what is in the database can perhaps still be read
-        if pending_count(workspace / RECORDS):
-            say(f"{error.message} The latest look-ups are missing below.")
-    result = run_read_only(workspace / DATABASE_NAME, query, limit=limit, wait_s=settings.database_wait_s)
+    settings = load_settings(workspace=context.obj)
+    # a folder's files can be read where there is no workspace
+    workspace = settings.workspace if over else workspace_settings(context)[1]
+    if workspace is not None:
+        _drain(workspace)
+    result = run_read_only(
+        workspace / DATABASE_NAME if workspace else None,
+        query,
+        limit=limit,
+        wait_s=settings.database_wait_s,
+        source=source,
+        over=over,
+    )
+    for note in result.notes:
+        say(note)
     names = _distinct(result.columns)
     rows = [dict(zip(names, _values(row, format_), strict=True)) for row in result.rows]
     emit(
@@ -82,6 +117,18 @@ def answer_query(
     )
     if result.truncated:
         say(f"There are more rows than {limit}.")
+
+
+def _drain(workspace: Path) -> None:
+    from fairbrush.ledger.records import pending_count
+    from fairbrush.reports.recorded import drain_records
+    from fairbrush.workspace import RECORDS
+
+    try:
+        say_drained(drain_records(workspace, wait_s=0))
+    except StoreError as error:  # busy or read-only: what is in the database can perhaps still be read
+        if pending_count(workspace / RECORDS):
+            say(f"{error.message} The latest look-ups are missing below.")
 
 
 def _distinct(columns: Sequence[str]) -> list[str]:

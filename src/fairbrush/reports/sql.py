@@ -3,19 +3,22 @@
 Enters: a database file and a query. Leaves: columns and rows. The one rule, held twice: only one SELECT (or
 EXPLAIN of one) that writes in none of its parts is let through, and the connection itself can open no file
 any more, neither to read nor to write, attach nothing, load no extension, see none of the process's variables
-and change no setting.
+and change no setting. What lies in a folder named with --over is copied in before (reports/over.py).
 """
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.errors import QueryError
-from fairbrush.store import DuckDBConfig, connect_when_free
+from fairbrush.reports.over import CATALOG, Staged, staged_files
+from fairbrush.reports.parquet import quoted
+from fairbrush.store import DATABASE_NAME, DuckDBConfig, connect_when_free
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,31 +43,71 @@ _LOCK = (
 _READING_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 
 
+MOST_BYTES = 2**20  # of a query in a file
 _LONGEST_OPTIONS = 16  # words of EXPLAIN (ANALYZE, FORMAT json)
 
 
 @dataclass(frozen=True)
 class QueryResult:
-    """``types``: DuckDB's names of them, one a column. ``truncated``: there was more than the limit."""
+    """``types``: DuckDB's names of them, one a column. ``truncated``: there was more than the limit.
+
+    ``notes``: what a reader should know of the files it was run over.
+    """
 
     columns: tuple[str, ...]
     types: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     truncated: bool
+    notes: tuple[str, ...] = ()
+
+
+def read_query(file: Path) -> str:
+    """The query in a file. Raises QueryError."""
+    try:
+        with file.open("rb") as stream:
+            return decode_query(stream.read(MOST_BYTES + 1), str(file))
+    except OSError as error:
+        raise QueryError(f"{file} cannot be read: {error.strerror}.", next_step="Check --file.") from error
+
+
+def decode_query(content: bytes, source: str) -> str:
+    """UTF-8, with or without a byte order mark. Raises QueryError."""
+    if len(content) > MOST_BYTES:
+        raise QueryError(f"{source} has more than {MOST_BYTES:,} bytes.", next_step="Is it a query?")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise QueryError(f"{source} is UTF-16 text.", next_step="Save it as UTF-8.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise QueryError(
+            f"{source}, line {line}: this is not UTF-8.", next_step="Save it as UTF-8."
+        ) from error
 
 
 def run_read_only(
-    database_file: Path, query: str, *, limit: int | None = None, wait_s: float = 0.0
+    database_file: Path | None,
+    query: str,
+    *,
+    limit: int | None = None,
+    wait_s: float = 0.0,
+    source: str = "",
+    over: Path | None = None,
 ) -> QueryResult:
     """Run one SELECT and give at most ``limit`` rows; None gives all.
 
-    Raises QueryError, with the place in the query where there is one, and what ``connect_read_only`` raises.
+    ``source``: the file the query is from. ``over``: a folder whose data files are tables too; with it there
+    may be no database. Raises QueryError, with the place in the query where there is one, and what
+    ``connect_read_only`` raises.
     """
     import duckdb
 
     if not _is_text(query):
         raise QueryError("The query is not valid text.", next_step="Retype it.")
-    with connect_read_only(database_file, wait_s=wait_s) as connection:
+    with ExitStack() as opened:
+        staged = opened.enter_context(staged_files(over, query)) if over is not None else None
+        connection = opened.enter_context(connect_read_only(database_file, wait_s=wait_s, staged=staged))
+        notes = _notes(connection, staged, query) if staged else ()
         try:
             _check_one_select(connection, query)
             connection.execute(query)
@@ -74,29 +117,62 @@ def run_read_only(
         except duckdb.InterruptException as error:
             raise KeyboardInterrupt from error
         except duckdb.Error as error:
-            raise _query_error(query, error) from error
+            raise _query_error(query, error, source) from error
     truncated = limit is not None and len(rows) > limit
-    return QueryResult(columns, types, rows[:limit] if truncated else rows, truncated)
+    return QueryResult(columns, types, rows[:limit] if truncated else rows, truncated, notes)
 
 
-def connect_read_only(database_file: Path, *, wait_s: float = 0.0) -> duckdb.DuckDBPyConnection:
+def connect_read_only(
+    database_file: Path | None, *, wait_s: float = 0.0, staged: Staged | None = None
+) -> duckdb.DuckDBPyConnection:
     """A connection that holds the second half of the rule by itself.
 
+    ``staged``: its tables are read beside the database's, which come first, or alone where there is none.
     Raises QueryError, StoreError, and DatabaseBusyError where another process writes for longer than
     ``wait_s``.
     """
-    if not database_file.is_file():
-        raise QueryError(f"There is no database {database_file}.", next_step="Make one: fairbrush init")
+    alone = database_file is None and staged is not None
+    file = staged.database if staged and alone else database_file
+    if file is None or not file.is_file():
+        raise QueryError(
+            f"There is no database {file or DATABASE_NAME}.", next_step="Make one: fairbrush init"
+        )
     connection = connect_when_free(
-        database_file, readonly=True, config=_AT_START, give_up_at=time.monotonic() + wait_s
+        file, readonly=True, config=_AT_START, give_up_at=time.monotonic() + wait_s
     )
     try:
+        if staged and not alone:
+            _put_beside(connection, staged.database)
         for setting in _LOCK:
             connection.execute(setting)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _put_beside(connection: duckdb.DuckDBPyConnection, database: Path) -> None:
+    path = str(database).replace("'", "''")
+    connection.execute(f"ATTACH '{path}' AS {CATALOG} (READ_ONLY)")
+    ((main,),) = connection.execute("SELECT current_database()").fetchall()
+    connection.execute(f"SET search_path = '{quoted(main)}.main,{CATALOG}.main'")
+
+
+def _notes(connection: duckdb.DuckDBPyConnection, staged: Staged, query: str) -> tuple[str, ...]:
+    """Which files were left out, and which tables the query may mean by a name that two have."""
+    text = query.casefold()
+    found = connection.execute(
+        "SELECT table_name FROM information_schema.tables WHERE table_catalog <> ?", [CATALOG]
+    ).fetchall()
+    theirs = {name.casefold() for (name,) in found}
+    return (
+        *(f"left out: {line}" for line in staged.left_out),
+        *(
+            f"{table} is the workspace's own table here; the file's is {CATALOG}.{quoted(table)}."
+            for table in staged.tables
+            if table.casefold() in theirs and f"{CATALOG}.{table.casefold()}" not in text
+        ),
+    )
 
 
 def _check_one_select(connection: duckdb.DuckDBPyConnection, query: str) -> None:
@@ -170,7 +246,7 @@ def _is_text(query: str) -> bool:
     return True
 
 
-def _query_error(query: str, error: duckdb.Error) -> QueryError:
+def _query_error(query: str, error: duckdb.Error, source: str) -> QueryError:
     """DuckDB's message with line and column, both from 1."""
     text = str(error)
     try:
@@ -184,4 +260,5 @@ def _query_error(query: str, error: duckdb.Error) -> QueryError:
     # DuckDB counts bytes
     before = query.encode()[: int(position)].decode(errors="ignore")
     line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-    return QueryError(f"Line {line}, column {column}: {message}.", next_step="Correct the query.")
+    place = f"{source}, line" if source else "Line"
+    return QueryError(f"{place} {line}, column {column}: {message}.", next_step="Correct the query.")
