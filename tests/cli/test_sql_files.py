@@ -35,6 +35,9 @@ def test_a_folder_is_read_beside_the_workspace(workspace: Path, fairbrush: Fairb
     query = "SELECT o.model_id FROM over.model AS o, model AS m WHERE m.model_id = 'sd-1.5'"
     ran = command(workspace, "sql", query, "--over", data, "--csv")
     assert (ran.code, ran.text, ran.stderr) == (0, "model_id\nmine\n", "")
+    ran = command(workspace, "sql", "SELECT invoice FROM revenue", "--over", data)
+    assert ran.code == 2
+    assert ran.stderr.endswith("revenue is the workspace's own table here; the file's is over.\"revenue\".\n")
     ran = command(workspace, "sql", "SELECT model_id FROM model", "--over", data, "--csv")
     assert ran.text == "model_id\nsd-1.5\n"
     assert ran.stderr == "model is the workspace's own table here; the file's is over.\"model\".\n"

@@ -23,6 +23,7 @@ from fairbrush.cli import (
     dispute,
     doctor,
     embed,
+    export,
     index,
     inspect_image,
     ledger,
@@ -79,6 +80,7 @@ app.add_typer(ledger.app, name="ledger")
 app.command("sql")(sql.sql)
 app.add_typer(report.app, name="report")
 app.command("check-me")(check_me.check_me)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(workspace.backup)
 app.command("restore")(workspace.restore)

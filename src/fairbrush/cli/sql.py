@@ -50,8 +50,8 @@ def sql(
 ) -> None:
     """Run one SELECT over the database; nothing can be changed, attached or read beside it.
 
-    With --over DIR, revenue.csv in DIR is the table revenue (over.revenue, where the workspace has a table of
-    that name), and there need be no workspace.
+    With --over DIR, sales.csv in DIR is the table over.sales, or sales where the workspace has none of that
+    name; there need be no workspace.
     """
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     text, source = _read_query(query, file)

@@ -4,7 +4,7 @@ Enters: a folder and a query. Leaves: a database file of copies, for as long as 
 rule: only CSV, Parquet and JSON files that lie in this very folder are read, by name, and before the query
 runs; the query itself opens no file at all (reports/sql.py).
 
-A table is called after its file: ``revenue.csv`` is ``revenue``, and ``over.revenue`` in any case.
+A table is called after its file: ``sales.csv`` is ``over.sales``, and ``sales`` where nothing else is.
 """
 
 from __future__ import annotations

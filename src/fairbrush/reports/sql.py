@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def run_read_only(
         except duckdb.InterruptException as error:
             raise KeyboardInterrupt from error
         except duckdb.Error as error:
-            raise _query_error(query, error, source) from error
+            raise _query_error(query, error, source, notes) from error
     truncated = limit is not None and len(rows) > limit
     return QueryResult(columns, types, rows[:limit] if truncated else rows, truncated, notes)
 
@@ -246,19 +247,19 @@ def _is_text(query: str) -> bool:
     return True
 
 
-def _query_error(query: str, error: duckdb.Error, source: str) -> QueryError:
+def _query_error(query: str, error: duckdb.Error, source: str, notes: Sequence[str]) -> QueryError:
     """DuckDB's message with line and column, both from 1."""
-    text = str(error)
+    text, step = str(error), " ".join(["Correct the query.", *notes])
     try:
         details = json.loads(text[text.index("{") :])
     except ValueError:
-        return QueryError(text, next_step="Correct the query.")
+        return QueryError(text, next_step=step)
     message = " ".join(str(details.get("exception_message", text)).split())
     position = details.get("position")
     if position is None:
-        return QueryError(f"{message}.", next_step="Correct the query.")
+        return QueryError(f"{message}.", next_step=step)
     # DuckDB counts bytes
     before = query.encode()[: int(position)].decode(errors="ignore")
     line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
     place = f"{source}, line" if source else "Line"
-    return QueryError(f"{place} {line}, column {column}: {message}.", next_step="Correct the query.")
+    return QueryError(f"{place} {line}, column {column}: {message}.", next_step=step)
