@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from fairbrush.attribution import ALGORITHM, ArtistShare, Attribution, by_share
@@ -95,8 +96,7 @@ def to_record(attribution: Attribution, *, now: datetime) -> Record:
     """What is written down: the body, and about it what is not hashed."""
     path = attribution.image.path
     about = {
-        # a name that is no UTF-8 is kept as answers print it
-        "path": None if path is None else str(path).encode("utf-8", "backslashreplace").decode(),
+        "path": None if path is None else _path_text(path),
         "index_version": attribution.index_version,
         "device": attribution.encoder.device,
         "reason": attribution.reason,
@@ -117,6 +117,11 @@ def to_record(attribution: Attribution, *, now: datetime) -> Record:
         },
     }
     return Record(body=record_body(attribution), about=about, recorded_at=now)
+
+
+def _path_text(path: Path) -> str:
+    """The path from wherever it is read later; a name that is no UTF-8 as answers print it."""
+    return str(path.absolute()).encode("utf-8", "backslashreplace").decode()
 
 
 def recompute(body: Mapping[str, Any]) -> Split:

@@ -127,3 +127,11 @@ def test_an_image_whose_name_is_no_utf_8_is_recorded(
     assert command(workspace, "attribute", named).code == 0
     [row] = rows(workspace, "SELECT image_path FROM attribution")
     assert row["image_path"] == str(tmp_path / "half\\udcff.webp")
+
+
+def test_a_path_is_recorded_so_that_it_is_found_from_anywhere(
+    gallery: Gallery, workspace: Path, fairbrush: Fairbrush
+) -> None:
+    image = Path(shutil.copy(gallery.credited, fairbrush.home / "image.webp"))
+    assert fairbrush("--workspace", workspace, "attribute", image.name).code == 0
+    assert rows(workspace, "SELECT image_path FROM attribution") == [{"image_path": str(image)}]
