@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import SCREENSHOTS, chromium
+from hypothesis import settings
 from PIL import Image
 from playwright.sync_api import Browser
 from running import GALLERY, Fairbrush, copy_art
 from story import Story, tell_story
 from validation.tiny import build, write_checkpoint, write_lora
 from workspaces import Gallery, make_gallery
+
+# how long an example takes on a busy machine says nothing
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture
