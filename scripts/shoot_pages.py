@@ -2,7 +2,7 @@
 
     python scripts/shoot_pages.py fairbrush-demo
 
-Writes docs/report-image.png and docs/report-map.png. Needs the extra ``dev``, and Chromium (Debian: chromium).
+Writes docs/report-image.png and docs/report-map.png. Needs the extra ``dev`` and Chromium.
 """
 
 import json

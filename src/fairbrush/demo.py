@@ -405,6 +405,7 @@ def next_commands(report: DemoReport) -> list[tuple[str, str]]:
     commands = [
         (f"fairbrush attribute {QUERIES}/{mixed.name} --explain", "why the shares are what they are"),
         ("fairbrush report lookups --limit 5", "the latest answers, as recorded"),
+        ("fairbrush report overview -o overview.html", "all of it as a page, with a map of the styles"),
     ]
     if not report.left_out_is_known:
         commands += [
