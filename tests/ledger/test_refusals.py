@@ -10,6 +10,7 @@ from fake_records import NOON, create_tables, record
 from fairbrush.corpus.images import Refusal, RefusalReason
 from fairbrush.corpus.traces import Traces
 from fairbrush.domain import Doing
+from fairbrush.ledger import refusals
 from fairbrush.ledger.records import (
     discard_drained,
     drain,
@@ -20,6 +21,7 @@ from fairbrush.ledger.records import (
     redact_refused,
     write_pending,
 )
+from fairbrush.ledger.refusals import RefusedImage, insert_refusals
 
 BROKEN = Refusal(Path("/art/broken.png"), RefusalReason.CORRUPT, "It breaks off after 24 bytes.")
 DAY = timedelta(days=1)
@@ -155,12 +157,27 @@ def test_what_cannot_be_noted_stops_nothing(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_many_refusals_are_one_file(tmp_path, database):
+def test_many_refusals_are_one_file_and_few_statements(tmp_path, database, monkeypatch):
+    monkeypatch.setattr(refusals, "_ROWS_AT_ONCE", 200)
     images = [Refusal(Path(f"/art/{number}.png"), RefusalReason.EMPTY, "") for number in range(500)]
     note(tmp_path, *images)
     assert len(pending_files(tmp_path)) == 1
+    drained = Counting(database)
+    insert_refusals(drained, [RefusedImage.of(one, doing=Doing.ATTRIBUTE, now=NOON) for one in images])
+    assert drained.statements == 3
     drain(database, tmp_path)
-    assert len(kept(database)) == 500
+    assert [path for path, *_ in kept(database)] == sorted(str(one.path) for one in images)
+
+
+class Counting:
+    """A connection that counts what it runs."""
+
+    def __init__(self, connection) -> None:
+        self.connection, self.statements = connection, 0
+
+    def execute(self, *given):
+        self.statements += 1
+        return self.connection.execute(*given)
 
 
 def test_a_damaged_refusal_among_an_erased_artists_works_is_dropped_line_by_line(tmp_path, database):

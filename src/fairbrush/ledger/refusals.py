@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 REFUSALS_SCHEMA = "fairbrush.refusals/1"
 _FIELDS = ("path", "reason", "detail", "doing")
+_ROWS_AT_ONCE = 20_000
+_UPSERT = """
+    INSERT INTO refusal
+    SELECT unnest(?::TEXT[]), unnest(?::TEXT[]), unnest(?::TEXT[]), unnest(?::TEXT[]),
+        unnest(?::TIMESTAMP[]), unnest(?::TIMESTAMP[])
+    ON CONFLICT (path, reason, doing) DO UPDATE SET
+        detail = CASE WHEN excluded.last_at >= last_at THEN excluded.detail ELSE detail END,
+        first_at = least(first_at, excluded.first_at), last_at = greatest(last_at, excluded.last_at)
+"""
 
 
 class Refused(Protocol):
@@ -85,13 +94,10 @@ def insert_refusals(connection: DuckDBPyConnection, refused: Sequence[RefusedIma
         row[4] = min(row[4], one.refused_at)
         if one.refused_at >= row[5]:
             row[3], row[5] = one.detail, one.refused_at
-    for row in rows.values():
-        connection.execute(
-            "INSERT INTO refusal VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (path, reason, doing) DO UPDATE SET"
-            " detail = CASE WHEN excluded.last_at >= last_at THEN excluded.detail ELSE detail END,"
-            " first_at = least(first_at, excluded.first_at), last_at = greatest(last_at, excluded.last_at)",
-            row,
-        )
+    known = list(rows.values())
+    for first in range(0, len(known), _ROWS_AT_ONCE):
+        columns = [list(column) for column in zip(*known[first : first + _ROWS_AT_ONCE], strict=True)]
+        connection.execute(_UPSERT, columns)
 
 
 def _utf8(text: str) -> str:
