@@ -1,14 +1,16 @@
 """The views, by the examples of docs/schema.md: each query there gives the rows there."""
 
 import re
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 import pytest
-from fake_records import create_tables
+from fake_records import NOON, create_tables, digest, record
 from view_worlds import fill
 
+from fairbrush.ledger.records import attribution_columns
 from fairbrush.reports.catalogue import install_views, read_views
 from fairbrush.reports.sql import connect_read_only
 
@@ -153,3 +155,49 @@ def test_a_view_that_was_altered_or_dropped_is_made_again(empty, statement):
     empty.execute(statement)
     install_views(empty)
     assert column_types(empty, "lookups") == types
+
+
+@pytest.fixture
+def tables(empty):
+    """To be written to, and empty again afterwards."""
+    empty.begin()
+    yield empty
+    empty.rollback()
+
+
+def test_erased_ends_a_consent_that_was_to_begin_later(tables):
+    tables.execute(
+        "INSERT INTO consent_event (sequence, artist_id, consent, effective_at, recorded_at, source) VALUES"
+        " (1, 'bo', 'opted_in', '2026-01-01', '2026-01-01', 'add'),"
+        " (2, 'bo', 'opted_out', '2026-09-01', '2026-01-01', 'consent'),"
+        " (3, 'bo', 'erased', '2026-03-01', '2026-03-01', 'erase')"
+    )
+    shown = tables.execute("SELECT consent, effective_at::DATE, until::DATE FROM consent_history").fetchall()
+    begin, erased, later = (date(2026, month, 1) for month in (1, 3, 9))
+    assert shown == [("opted_in", begin, erased), ("erased", erased, None), ("opted_out", later, later)]
+
+
+def test_a_line_that_was_settled_again_under_another_model_counts_for_that_one(tables):
+    tables.execute(
+        "INSERT INTO revenue (revenue_id, reference, currency, amount_minor, earned_from, earned_to,"
+        " recorded_at) VALUES ('r', 'r', 'EUR', 70, '2026-01-01', '2026-01-01', '2026-01-01')"
+    )
+    for model in ("old", "new"):
+        body = record("moon").body
+        one = attribution_columns({**body, "identity": {**body["identity"], "model_id": model}}, {})
+        marks = ", ".join("?" * (len(one) + 5))
+        tables.execute(f"INSERT INTO attribution VALUES ({marks})", [model, *one, NOON, "{}", "x", "{}"])
+    for number, (kind, model) in enumerate(
+        [("settlement", "old"), ("reversal", "old"), ("settlement", "new")], start=1
+    ):
+        tables.execute(
+            "INSERT INTO settlement (settlement_id, number, kind, period_from, period_to, policy_digest,"
+            " body, recorded_at)"
+            " VALUES ($1, $1, $2, '2026-01-01', '2026-01-31', 'p', '{}', '2026-02-01')",
+            [number, kind],
+        )
+        tables.execute(
+            "INSERT INTO settlement_line VALUES (?, 'r', ?, ?, NULL, NULL)", [number, digest("moon"), model]
+        )
+    shown = tables.execute("SELECT model, lines, images, revenue_minor FROM earnings_by_model").fetchall()
+    assert shown == [("new", 1, 1, 70)]

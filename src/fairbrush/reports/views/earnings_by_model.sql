@@ -1,8 +1,9 @@
 -- What images of each generating model brought in and is settled, and what the model's developer earned of it.
 CREATE OR REPLACE VIEW earnings_by_model AS
 WITH standing AS (
-    -- a line is settled as long as it was settled more often than taken back
-    SELECT line.revenue_id, any_value(attribution.model_id) AS model_id,
+    -- a line is settled as long as it was settled more often than taken back; the last settlement of it counts
+    SELECT line.revenue_id,
+        arg_max(attribution.model_id, settlement.number) FILTER (settlement.kind = 'settlement') AS model_id,
         count(DISTINCT line.image_sha256) AS images
     FROM settlement_line AS line
     JOIN settlement USING (settlement_id)
