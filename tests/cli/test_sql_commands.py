@@ -3,10 +3,23 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from workspaces import Gallery, answer, command, rows
+
+from fairbrush.reports.catalogue import read_views
+from fairbrush.store import DATABASE_NAME, Store
+from fairbrush.workspace import create_workspace
+
+HOLD_TO_READ = """
+import sys, duckdb
+with duckdb.connect(sys.argv[1], read_only=True):
+    print("open", flush=True)
+    sys.stdin.readline()
+"""
 
 
 @pytest.mark.parametrize(
@@ -78,10 +91,8 @@ def test_limit_says_that_there_is_more(workspace: Path) -> None:
 
 def test_reports_are_listed_and_shown(workspace: Path, gallery: Gallery) -> None:
     assert command(workspace, "attribute", *gallery.answers).code == 0
-    names = [row["report"] for row in answer(workspace, "report")]
-    filled = ["by_artist", "distinctiveness", "index_history", "lookups", "top_artists"]
-    assert names == [*filled, "validations"]
-    assert [name for name in names if answer(workspace, "report", name)] == filled
+    listed = {row["report"]: row["shows"] for row in answer(workspace, "report")}
+    assert listed == {view.name: view.description for view in read_views()}
     top = answer(workspace, "report", "top_artists")
     paid = {}
     for document in gallery.answers.values():
@@ -91,7 +102,7 @@ def test_reports_are_listed_and_shown(workspace: Path, gallery: Gallery) -> None
     lookups = answer(workspace, "report", "lookups", "--limit", "2")
     assert len(lookups) == 2
     unknown = command(workspace, "report", "nothing")
-    assert (unknown.code, "Known: by_artist, " in unknown.stderr) == (2, True)
+    assert (unknown.code, ", by_artist, " in unknown.stderr) == (2, True)
 
 
 def test_no_rows_and_no_workspace(workspace: Path, tmp_path: Path) -> None:
@@ -107,3 +118,28 @@ def test_hostile_names_steer_neither_terminal_nor_table(workspace: Path) -> None
     assert shown == "a\\x1b[0m\n=1+1\\x1b[31m\\nb\n"
     text = command(workspace, "sql", query, "--csv").text
     assert list(csv.reader(io.StringIO(text, newline="")))[1] == ["'=1+1\x1b[31m\nb"]
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A workspace of before refusals were kept, with a view of then."""
+    create_workspace(tmp_path / "space")
+    with Store.open(tmp_path / "space") as store, store.transaction() as connection:
+        connection.execute("DROP TABLE refusal")
+        connection.execute("DELETE FROM schema_migration WHERE version = 11")
+        connection.execute("CREATE OR REPLACE VIEW lookups AS SELECT 'an older one' AS old")
+    return tmp_path / "space"
+
+
+def test_a_report_needs_no_view_in_a_database_that_cannot_be_written(older: Path) -> None:
+    reader = [sys.executable, "-c", HOLD_TO_READ, str(older / DATABASE_NAME)]
+    with subprocess.Popen(reader, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holding:
+        assert holding.stdout is not None
+        assert holding.stdout.readline() == b"open\n"
+        header = command(older, "report", "lookups", "--csv").text
+        assert header.startswith("recorded_at,image_path,model_id,")
+        ran = command(older, "report", "refused_images")
+        assert (ran.code, "is in use by process" in ran.stderr) == (2, True)
+        assert "it is there once the database can be written" in ran.stderr
+        holding.communicate()
+    assert command(older, "report", "refused_images", "--csv").text.startswith("last_at,path,reason")

@@ -13,7 +13,7 @@ import typer
 
 from fairbrush.cli.output import say
 from fairbrush.config import Settings, load_settings
-from fairbrush.errors import ConfigError, ErasureUnfinishedError
+from fairbrush.errors import ConfigError, ErasureUnfinishedError, StoreError
 
 if TYPE_CHECKING:
     from fairbrush.corpus.images import Refusal
@@ -118,6 +118,22 @@ def drain_pending(store: Store) -> None:
         drained = load_pending(connection, store.workspace / RECORDS, forget=erased_ids(store))
     discard_drained(drained)
     say_drained(drained)
+
+
+def drain_if_free(workspace: Path) -> StoreError | None:
+    """``drain_records`` without waiting. Where the database is busy or read-only, what is in it can perhaps
+    still be read: why it could not be written is returned, and said where a look-up waits."""
+    from fairbrush.ledger.records import pending_count
+    from fairbrush.reports.recorded import drain_records
+    from fairbrush.workspace import RECORDS
+
+    try:
+        say_drained(drain_records(workspace, wait_s=0))
+    except StoreError as error:
+        if pending_count(workspace / RECORDS):
+            say(f"{error.message} The latest look-ups are missing below.")
+        return error
+    return None
 
 
 def say_drained(drained: DrainReport) -> None:

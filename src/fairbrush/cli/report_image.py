@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairbrush.cli.output import JsonFlag, OutputOption, Row, listing, printable, say, table, write_answer
+from fairbrush.cli.output import JsonFlag, OutputOption, Row, listing, printable, table, write_answer
 from fairbrush.cli.pages import HtmlFlag, LanguageOption, PageFormat, choose_page, choose_words
-from fairbrush.cli.registry import ERASED_NAME, say_drained, workspace_settings
-from fairbrush.errors import ConfigError, StoreError
+from fairbrush.cli.registry import ERASED_NAME, drain_if_free, workspace_settings
+from fairbrush.errors import ConfigError
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -44,7 +44,7 @@ def image(
         )
     settings, workspace = workspace_settings(context)
     words = choose_words(language, settings) if format_ is PageFormat.HTML else None
-    _drain(workspace)
+    drain_if_free(workspace)
     with open_registry(workspace, readonly=True, wait_s=settings.database_wait_s) as store:
         report = read_report(store, find_attribution(store.connection, attribution_id), now=utc_now())
     if image is not None:
@@ -57,19 +57,6 @@ def image(
         write_answer(json_module.dumps(document(report), ensure_ascii=False, indent=2) + "\n", output)
     else:
         write_answer(_text(report), output)
-
-
-def _drain(workspace: Path) -> None:
-    """What waits is brought in first; where that cannot be done now, what is there can still be read."""
-    from fairbrush.ledger.records import pending_count
-    from fairbrush.reports.recorded import drain_records
-    from fairbrush.workspace import RECORDS
-
-    try:
-        say_drained(drain_records(workspace, wait_s=0))
-    except StoreError as error:
-        if pending_count(workspace / RECORDS):
-            say(f"{error.message} The latest look-ups are missing below.")
 
 
 def _text(report: ImageReport) -> str:

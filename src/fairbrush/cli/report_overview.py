@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairbrush.cli.output import Format, JsonFlag, OutputOption, Row, emit, listing, say, table, write_answer
+from fairbrush.cli.output import Format, JsonFlag, OutputOption, Row, emit, listing, table, write_answer
 from fairbrush.cli.pages import HtmlFlag, LanguageOption, PageFormat, choose_page, choose_words
-from fairbrush.cli.registry import say_drained, workspace_settings
-from fairbrush.errors import ConfigError, StoreError
+from fairbrush.cli.registry import drain_if_free, workspace_settings
+from fairbrush.errors import ConfigError
 
 if TYPE_CHECKING:
     from fairbrush.reports.pages.overview import Overview
@@ -47,7 +46,7 @@ def overview(
     settings, workspace = workspace_settings(context)
     words = choose_words(language, settings) if format_ is PageFormat.HTML else None
     wanted = None if period is None else parse_period(period)
-    _drain(workspace)
+    drain_if_free(workspace)
     with open_registry(workspace, readonly=True, wait_s=settings.database_wait_s) as store:
         made = read_overview(store, wanted, now=utc_now(), audits=audit_figures(store.connection))
     match format_:
@@ -57,18 +56,6 @@ def overview(
             emit([], Format.JSON, document=overview_document(made), output=output)
         case _:
             write_answer(_summary(made), output)
-
-
-def _drain(workspace: Path) -> None:
-    from fairbrush.ledger.records import pending_count
-    from fairbrush.reports.recorded import drain_records
-    from fairbrush.workspace import RECORDS
-
-    try:
-        say_drained(drain_records(workspace, wait_s=0))
-    except StoreError as error:  # busy or read-only: what is in the database can perhaps still be read
-        if pending_count(workspace / RECORDS):
-            say(f"{error.message} The latest look-ups are missing below.")
 
 
 def _summary(made: Overview) -> str:

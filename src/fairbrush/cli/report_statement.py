@@ -10,8 +10,7 @@ import typer
 from fairbrush.cli.creator import CreatorArgument
 from fairbrush.cli.output import Format, JsonFlag, OutputOption, emit, say, write_answer
 from fairbrush.cli.pages import HtmlFlag, LanguageOption, PageFormat, PdfFlag, choose_page, choose_words
-from fairbrush.cli.registry import registry, say_drained, workspace_settings
-from fairbrush.errors import StoreError
+from fairbrush.cli.registry import drain_if_free, registry, workspace_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +48,7 @@ def statement(
     settings, workspace = workspace_settings(context)
     is_page = format_ in (PageFormat.HTML, PageFormat.PDF)
     words = choose_words(language, settings) if is_page else None
-    _drain(workspace)
+    drain_if_free(workspace)
     with registry(context, readonly=True) as store:
         found = read_statement(store, creator, meant, now=utc_now())
     if words is not None:
@@ -62,18 +61,6 @@ def statement(
         write_answer(f"{text}\n", output)
     else:
         _print(found, output)
-
-
-def _drain(workspace: Path) -> None:
-    from fairbrush.ledger.records import pending_count
-    from fairbrush.reports.recorded import drain_records
-    from fairbrush.workspace import RECORDS
-
-    try:
-        say_drained(drain_records(workspace, wait_s=0))
-    except StoreError as error:  # busy or read-only: what is in the database can perhaps still be read
-        if pending_count(workspace / RECORDS):
-            say(f"{error.message} The latest look-ups are missing below.")
 
 
 def _print(found: Statement, output: Path | None) -> None:

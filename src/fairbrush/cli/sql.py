@@ -24,9 +24,9 @@ from fairbrush.cli.output import (
     emit,
     say,
 )
-from fairbrush.cli.registry import say_drained, workspace_settings
+from fairbrush.cli.registry import drain_if_free, workspace_settings
 from fairbrush.config import load_settings
-from fairbrush.errors import ConfigError, StoreError
+from fairbrush.errors import ConfigError, QueryError
 
 LimitOption = Annotated[int | None, typer.Option(min=1, help="At most this many rows.")]
 
@@ -92,16 +92,21 @@ def answer_query(
     settings = load_settings(workspace=context.obj)
     # a folder's files can be read where there is no workspace
     workspace = settings.workspace if over else workspace_settings(context)[1]
-    if workspace is not None:
-        _drain(workspace)
-    result = run_read_only(
-        workspace / DATABASE_NAME if workspace else None,
-        query,
-        limit=limit,
-        wait_s=settings.database_wait_s,
-        source=source,
-        over=over,
-    )
+    unwritten = drain_if_free(workspace) if workspace is not None else None
+    try:
+        result = run_read_only(
+            workspace / DATABASE_NAME if workspace else None,
+            query,
+            limit=limit,
+            wait_s=settings.database_wait_s,
+            source=source,
+            over=over,
+        )
+    except QueryError as error:
+        if unwritten is None or "does not exist" not in error.message:
+            raise
+        step = f"Unless it is misspelt, it is there once the database can be written. {unwritten.message}"
+        raise QueryError(error.message, next_step=step) from error
     for note in result.notes:
         say(note)
     names = _distinct(result.columns)
@@ -117,18 +122,6 @@ def answer_query(
     )
     if result.truncated:
         say(f"There are more rows than {limit}.")
-
-
-def _drain(workspace: Path) -> None:
-    from fairbrush.ledger.records import pending_count
-    from fairbrush.reports.recorded import drain_records
-    from fairbrush.workspace import RECORDS
-
-    try:
-        say_drained(drain_records(workspace, wait_s=0))
-    except StoreError as error:  # busy or read-only: what is in the database can perhaps still be read
-        if pending_count(workspace / RECORDS):
-            say(f"{error.message} The latest look-ups are missing below.")
 
 
 def _distinct(columns: Sequence[str]) -> list[str]:

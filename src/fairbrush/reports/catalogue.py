@@ -21,9 +21,15 @@ _FOLDER = Path(__file__).parent / "views"
 
 @dataclass(frozen=True)
 class View:
+    """``statement`` makes it; ``query`` is what it shows, from tables alone, where it cannot be made."""
+
     name: str
     description: str
     statement: str
+
+    @property
+    def query(self) -> str:
+        return self.statement.partition(f"CREATE OR REPLACE VIEW {self.name} AS\n")[2]
 
 
 def read_views() -> list[View]:
