@@ -47,7 +47,8 @@ from fairbrush.index.search import open_index
 from fairbrush.index.versions import list_versions
 from fairbrush.ledger.book import AccountKind, Posting
 from fairbrush.ledger.closing import close_accounts, open_amounts, owed
-from fairbrush.ledger.records import RedactedFiles, discard_drained, load_pending, redact_refused
+from fairbrush.ledger.records import discard_drained, load_pending
+from fairbrush.ledger.refused_files import RedactedFiles, redact_refused
 from fairbrush.store import Compacted, as_utc, utc_now
 from fairbrush.workspace import INDEXES, RECORDS
 

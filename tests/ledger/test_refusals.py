@@ -18,10 +18,10 @@ from fairbrush.ledger.records import (
     note_refusals,
     pending_count,
     pending_files,
-    redact_refused,
     write_pending,
 )
 from fairbrush.ledger.refusals import RefusedImage, insert_refusals
+from fairbrush.ledger.refused_files import redact_refused
 
 BROKEN = Refusal(Path("/art/broken.png"), RefusalReason.CORRUPT, "It breaks off after 24 bytes.")
 DAY = timedelta(days=1)

@@ -10,7 +10,7 @@ import pytest
 from fake_records import NOON, create_tables, digest, record
 from view_worlds import fill
 
-from fairbrush.ledger.records import attribution_columns
+from fairbrush.ledger.record_rows import attribution_columns
 from fairbrush.reports.catalogue import install_views, read_views
 from fairbrush.reports.sql import connect_read_only
 

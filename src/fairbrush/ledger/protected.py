@@ -48,7 +48,7 @@ from fairbrush.chain.tables import (
 from fairbrush.chain.verify import DEFAULT_LIMIT, Verification, verify_records
 from fairbrush.errors import RecordError
 from fairbrush.ledger.book import Line, entry_digest
-from fairbrush.ledger.records import attribution_columns, share_columns
+from fairbrush.ledger.record_rows import attribution_columns, share_columns
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

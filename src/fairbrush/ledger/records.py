@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from fairbrush.chain.tables import ATTRIBUTIONS
 from fairbrush.domain import Doing
 from fairbrush.durable import flush_folder, write_durably
 from fairbrush.errors import RecordError
+from fairbrush.ledger.record_rows import Row, read_record_line, without_evidence
 from fairbrush.ledger.refusals import (
     REFUSALS_SCHEMA,
     Refused,
@@ -43,10 +43,7 @@ from fairbrush.store import utc_now
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from fairbrush.corpus.traces import Traces
-
 PENDING_SCHEMA = "fairbrush.pending/1"
-E12 = 10**12
 SHORTEST_PREFIX = 8  # of an id, where a person types it
 MOST_PENDING = 64  # files left behind by single look-ups before one of them drains them all
 _SUFFIX = ".jsonl"
@@ -99,16 +96,6 @@ class DrainReport:
     conflicts: tuple[Conflict, ...] = ()
     refused: tuple[RefusedFile, ...] = ()
     files: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class RedactedFiles:
-    """Damaged records that named somebody who is erased: ``lines_cleared`` lost that part, ``lines_dropped``
-    could not be parsed and are gone, ``files_dropped`` held nothing else."""
-
-    lines_cleared: int = 0
-    lines_dropped: int = 0
-    files_dropped: int = 0
 
 
 def write_pending(folder: Path, records: Sequence[Record]) -> Path | None:
@@ -214,8 +201,8 @@ def load_pending(
     ``forget``: erased artists, whose works do not come back as evidence in a record that was waiting.
     """
     content, files, refused = _read_all(folder)
-    records = [one for one in content if isinstance(one, _Row)]
-    records = [_without_evidence(record, forget) for record in records] if forget else records
+    records = [one for one in content if isinstance(one, Row)]
+    records = [without_evidence(record, forget) for record in records] if forget else records
     report = _insert(connection, records)
     insert_refusals(connection, [one for one in content if isinstance(one, RefusedImage)])
     return replace(report, refused=tuple(refused), files=tuple(files))
@@ -227,65 +214,6 @@ def discard_drained(report: DrainReport) -> None:
         file.unlink(missing_ok=True)
     for parent in {file.parent for file in report.files}:
         flush_folder(parent)
-
-
-def redact_refused(folder: Path, traces: Traces) -> RedactedFiles:
-    """Take an erased person out of the damaged files in ``folder/refused``, line by line.
-
-    A line that cannot be parsed and names them is dropped: nothing less is sure, and it counts nowhere.
-    """
-    refused = folder / "refused"
-    cleared = dropped = files = 0
-    for file in sorted(refused.glob("*")) if refused.is_dir() else ():
-        content = file.read_bytes()
-        lines = content.split(b"\n")
-        kept = [_redacted(line, traces) for line in lines]
-        lost = sum(line is None for line in kept)
-        changed = sum(new is not None and new != old for new, old in zip(kept, lines, strict=True))
-        if not lost + changed:
-            continue
-        cleared, dropped = cleared + changed, dropped + lost
-        left = b"\n".join(line for line in kept if line is not None)
-        if left.strip():
-            write_durably(file, left)
-        else:
-            files += 1
-            file.unlink()
-            flush_folder(refused)
-    return RedactedFiles(cleared, dropped, files)
-
-
-def _redacted(line: bytes, traces: Traces) -> bytes | None:
-    """A line of a refused file without an erased person; None where that cannot be told. What is hashed
-    holds no name, and the digest of the image somebody asked about stays in it."""
-    text = line.decode("utf-8", "replace")
-    if '"doing"' in text and any(folder in text for folder in traces.folders):
-        return None  # a refused image that lies among their works
-    if not _tells(text, traces) and traces.subject not in text:
-        return line
-    try:
-        fields = parse_canonical(line)
-        about, image = dict(fields["about"]), fields["body"]["identity"]["image_sha256"]
-        evidence = about.get("evidence") or {}
-        if isinstance(evidence, dict) and traces.subject in evidence:
-            about["evidence"] = {key: works for key, works in evidence.items() if key != traces.subject}
-        if about.get("path") and (image in traces.works or _tells(str(about["path"]), traces)):
-            about["path"] = None
-        redacted = {**fields, "about": about}
-        rest = canonical_json({**redacted, "body": None}).decode()
-    except (RecordError, KeyError, TypeError, ValueError, AttributeError):
-        return None if _tells(text, traces) else line
-    if _tells(rest, traces):
-        return None
-    return line if about == fields["about"] else canonical_json(redacted)
-
-
-def _tells(text: str, traces: Traces) -> bool:
-    return (
-        traces.names_in(text)
-        or any(work in text for work in traces.works)
-        or any(path in text for path in traces.paths)
-    )
 
 
 def _line(record: Record) -> bytes:
@@ -305,8 +233,8 @@ def _is_pending(name: str) -> bool:
     return name.endswith(_SUFFIX) and not name.startswith(".")
 
 
-def _read_all(folder: Path) -> tuple[list[_Row | RefusedImage], list[Path], list[RefusedFile]]:
-    rows: list[_Row | RefusedImage] = []
+def _read_all(folder: Path) -> tuple[list[Row | RefusedImage], list[Path], list[RefusedFile]]:
+    rows: list[Row | RefusedImage] = []
     files: list[Path] = []
     refused: list[RefusedFile] = []
     for file in pending_files(folder):
@@ -337,20 +265,7 @@ def _refuse(file: Path, reason: str, refused: Path) -> RefusedFile:
     return RefusedFile(moved, reason)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A checked record as the tables hold it."""
-
-    attribution_id: str
-    digest: str
-    recorded_at: datetime
-    body: str
-    about: str
-    attribution: tuple[Any, ...]
-    shares: list[tuple[Any, ...]]
-
-
-def _read_file(content: bytes) -> Sequence[_Row | RefusedImage]:
+def _read_file(content: bytes) -> Sequence[Row | RefusedImage]:
     """The records, or refusals, of one pending file. Raises RecordError where anything is not as written."""
     first, newline, lines = content.partition(b"\n")
     header = parse_canonical(first) if newline else None
@@ -359,115 +274,17 @@ def _read_file(content: bytes) -> Sequence[_Row | RefusedImage]:
         raise RecordError(f"The file has no {PENDING_SCHEMA} header.")
     if hashlib.sha256(lines).hexdigest() != header.get("sha256"):
         raise RecordError(f"The file is damaged: {len(lines)} bytes of records do not match their digest.")
-    read = _read_line if schema == PENDING_SCHEMA else read_refusal_line
-    rows: list[_Row | RefusedImage] = [read(line) for line in lines.splitlines()]
+    read = read_record_line if schema == PENDING_SCHEMA else read_refusal_line
+    rows: list[Row | RefusedImage] = [read(line) for line in lines.splitlines()]
     if len(rows) != header.get("records"):
         raise RecordError(f"The file holds {len(rows)} records, its header says {header.get('records')}.")
     return rows
 
 
-def _without_evidence(record: _Row, artist_ids: Collection[str]) -> _Row:
-    about = json.loads(record.about)
-    evidence = about.get("evidence") or {}
-    kept = {artist_id: works for artist_id, works in evidence.items() if artist_id not in artist_ids}
-    if len(kept) == len(evidence):
-        return record
-    return replace(record, about=canonical_json({**about, "evidence": kept}).decode())
-
-
-def _read_line(line: bytes) -> _Row:
-    fields = parse_canonical(line)
-    try:
-        body = fields["body"]
-        text = canonical_json(body)
-        if hashlib.sha256(text).hexdigest() != fields["digest"]:
-            raise RecordError(f"The body of {fields['attribution_id']} does not match its digest.")
-        if canonical_digest(body["identity"]) != fields["attribution_id"]:
-            raise RecordError(f"{fields['attribution_id']} is not the digest of the record's identity.")
-        _check_shares(fields["attribution_id"], body)
-        recorded_at = datetime.fromisoformat(fields["recorded_at"]).astimezone(UTC).replace(tzinfo=None)
-        return _Row(
-            attribution_id=fields["attribution_id"],
-            digest=fields["digest"],
-            recorded_at=recorded_at,
-            body=text.decode(),
-            about=canonical_json(fields["about"]).decode(),
-            attribution=attribution_columns(body, fields["about"]),
-            shares=[
-                share_columns(fields["attribution_id"], rank, share)
-                for rank, share in enumerate(body["shares"], start=1)
-            ],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RecordError(f"A record lacks what a record has: {error!r}.") from error
-
-
-def _check_shares(attribution_id: str, body: Mapping[str, Any]) -> None:
-    """What the tables would refuse is refused here: one bad file must not keep the others from draining."""
-    shares = body["shares"]
-    integers = [body["model_share_e12"], body["unattributed_e12"], *(share["share_e12"] for share in shares)]
-    if not all(type(integer) is int and 0 <= integer <= E12 for integer in integers) or sum(integers) != E12:
-        raise RecordError(f"The shares of {attribution_id} do not sum to 10^12.")
-    if len({share["artist_id"] for share in shares}) != len(shares):
-        raise RecordError(f"{attribution_id} pays one artist twice.")
-
-
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields[name]
-    if not isinstance(value, str):
-        raise RecordError(f"A record's {name} is {value!r}, not text.")
-    return value
-
-
-def _optional_text(fields: Mapping[str, Any], name: str) -> str | None:
-    return None if fields.get(name) is None else _text(fields, name)
-
-
-def attribution_columns(body: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The columns of ``attribution`` between the id and recorded_at, in the schema's order.
-
-    Raises KeyError, TypeError or RecordError where the body is none of a record.
-    """
-    identity, policy = body["identity"], body["policy"]
-    return (
-        _text(identity, "image_sha256"),
-        _optional_text(about, "path"),
-        _text(identity, "model_id"),
-        _text(identity, "encoder_id"),
-        _text(identity, "encoder_variant"),
-        _optional_text(about, "index_version"),
-        _text(identity, "index_manifest_digest"),
-        _text(identity, "eligibility_digest"),
-        _optional_text(identity, "calibration_id"),
-        _text(identity, "policy_digest"),
-        _text(identity["value_function"], "name"),
-        _text(policy, "b"),
-        _text(policy, "w"),
-        body["model_share_e12"],
-        body["unattributed_e12"],
-        _optional_text(about, "reason"),
-    )
-
-
-def share_columns(attribution_id: str, rank: int, share: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A row of ``attribution_share``. Raises as ``attribution_columns``, and ValueError."""
-    return (
-        attribution_id,
-        _text(share, "artist_id"),
-        _text(share, "creator_id"),
-        _text(share, "payee_id"),
-        share["share_e12"],
-        float(share["phi"]),
-        float(share["similarity"]),
-        float(share["z"]),
-        rank,
-    )
-
-
-def _insert(connection: DuckDBPyConnection, rows: Sequence[_Row]) -> DrainReport:
+def _insert(connection: DuckDBPyConnection, rows: Sequence[Row]) -> DrainReport:
     known = _known_digests(connection, rows)
-    new: list[_Row] = []
-    conflicting: list[tuple[_Row, str]] = []
+    new: list[Row] = []
+    conflicting: list[tuple[Row, str]] = []
     repeated = 0
     for row in rows:
         stored = known.get(row.attribution_id)
@@ -509,7 +326,7 @@ def _insert(connection: DuckDBPyConnection, rows: Sequence[_Row]) -> DrainReport
     )
 
 
-def _known_digests(connection: DuckDBPyConnection, rows: Sequence[_Row]) -> dict[str, str]:
+def _known_digests(connection: DuckDBPyConnection, rows: Sequence[Row]) -> dict[str, str]:
     """The digest of each of these ids that the database already holds."""
     if not rows:
         return {}

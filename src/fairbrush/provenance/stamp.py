@@ -19,7 +19,7 @@ from fairbrush.corpus.generation.facts import LONGEST_WORD, as_word
 from fairbrush.documents import record_body
 from fairbrush.domain import Consent
 from fairbrush.errors import StampError
-from fairbrush.ledger.records import E12
+from fairbrush.ledger.record_rows import E12
 
 STAMP_SCHEMA = "fairbrush.stamp/1"
 MOST_ARTISTS = 1000
