@@ -59,7 +59,7 @@ def _redacted(line: bytes, traces: Traces) -> bytes | None:
     """A line of a refused file without an erased person; None where that cannot be told. What is hashed
     holds no name, and the digest of the image somebody asked about stays in it."""
     text = line.decode("utf-8", "replace")
-    if '"doing"' in text and any(folder in text for folder in traces.folders):
+    if '"doing"' in text and any(_in_json(folder) in text for folder in traces.folders):
         return None  # a refused image that lies among their works
     if not _tells(text, traces) and traces.subject not in text:
         return line
@@ -84,5 +84,10 @@ def _tells(text: str, traces: Traces) -> bool:
     return (
         traces.names_in(text)
         or any(work in text for work in traces.works)
-        or any(path in text for path in traces.paths)
+        or any(path in text or _in_json(path) in text for path in traces.paths)
     )
+
+
+def _in_json(path: str) -> str:
+    """As a line has it: quotes and backslashes stand behind another backslash."""
+    return canonical_json(path).decode()[1:-1]
