@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from fake_records import NOON, create_tables, digest, open_database, record
+from fake_records import NOON, create_tables, digest, forget_records, open_database, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,11 +33,17 @@ from fairbrush.ledger.records import (
 SOURCE = Path(__file__).parents[2] / "src"
 
 
-@pytest.fixture
-def database():
+@pytest.fixture(scope="module")
+def tables():
     with duckdb.connect() as connection:
         create_tables(connection)
         yield connection
+
+
+@pytest.fixture
+def database(tables):
+    yield tables
+    forget_records(tables)
 
 
 def stored(connection) -> dict[str, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from fake_records import NOON, create_tables, record
+from fake_records import NOON, create_tables, forget_records, record
 
 from fairbrush.corpus.images import Refusal, RefusalReason
 from fairbrush.corpus.traces import Traces
@@ -27,11 +27,17 @@ BROKEN = Refusal(Path("/art/broken.png"), RefusalReason.CORRUPT, "It breaks off 
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-def database():
+@pytest.fixture(scope="module")
+def tables():
     with duckdb.connect() as connection:
         create_tables(connection)
         yield connection
+
+
+@pytest.fixture
+def database(tables):
+    yield tables
+    forget_records(tables)
 
 
 def note(folder: Path, *refused: Refusal, now: datetime = NOON) -> Path:
