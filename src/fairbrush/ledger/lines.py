@@ -48,15 +48,15 @@ class LineImage:
     attribution_id: str | None
 
 
-# A line is settled by what a settlement says and no reversal of it takes back.
-_SETTLED = """
+# Queries. A line is settled by what a settlement says and no reversal of it takes back.
+SETTLED_LINES = """
     SELECT DISTINCT line.settlement_id, line.revenue_id
     FROM settlement_line line JOIN settlement USING (settlement_id)
     WHERE settlement.kind = 'settlement' AND NOT EXISTS (
         SELECT 1 FROM settlement_line back JOIN settlement reversal USING (settlement_id)
         WHERE reversal.reverses = line.settlement_id AND back.revenue_id = line.revenue_id)
 """
-_CANCELLED = "SELECT revenue_id FROM revenue_event WHERE event = 'cancelled'"
+CANCELLED_LINES = "SELECT revenue_id FROM revenue_event WHERE event = 'cancelled'"
 _LINE = "SELECT revenue_id, reference, currency, amount_minor, earned_to, model_id FROM revenue"
 # Of the images in ``image``, by model: the record that pays under what a policy pins.
 _PAYING = """
@@ -75,8 +75,8 @@ def open_lines(connection: DuckDBPyConnection, period: Period) -> list[RevenueLi
     """The lines earned in a period that are neither settled nor cancelled, by id."""
     rows = connection.execute(
         f"{_LINE} WHERE earned_to BETWEEN ? AND ?"
-        f" AND revenue_id NOT IN ({_CANCELLED})"
-        f" AND revenue_id NOT IN (SELECT revenue_id FROM ({_SETTLED})) ORDER BY revenue_id",
+        f" AND revenue_id NOT IN ({CANCELLED_LINES})"
+        f" AND revenue_id NOT IN (SELECT revenue_id FROM ({SETTLED_LINES})) ORDER BY revenue_id",
         [period.first, period.last],
     ).fetchall()
     return [RevenueLine(*row) for row in rows]
@@ -92,7 +92,7 @@ def read_lines(connection: DuckDBPyConnection, revenue_ids: Sequence[str]) -> li
 
 def cancelled(connection: DuckDBPyConnection, revenue_ids: Sequence[str]) -> set[str]:
     """Those of these lines that were cancelled."""
-    rows = connection.execute(_CANCELLED).fetchall()
+    rows = connection.execute(CANCELLED_LINES).fetchall()
     return {revenue_id for (revenue_id,) in rows} & set(revenue_ids)
 
 
@@ -102,13 +102,13 @@ def settled_lines(
     """By settlement, in their order: the lines it settles that are named, or that one of the records did."""
     rows = connection.execute(
         f"""
-        SELECT settlement_id, revenue_id FROM ({_SETTLED}) JOIN settlement USING (settlement_id)
+        SELECT settlement_id, revenue_id FROM ({SETTLED_LINES}) JOIN settlement USING (settlement_id)
         WHERE revenue_id IN (SELECT unnest($1::TEXT[])) OR EXISTS (
             SELECT 1 FROM settlement_line line
             WHERE line.settlement_id = settlement.settlement_id AND line.revenue_id = settled.revenue_id
             AND line.attribution_id IN (SELECT unnest($2::TEXT[])))
         ORDER BY number, revenue_id
-        """.replace(f"({_SETTLED})", f"({_SETTLED}) settled"),
+        """.replace(f"({SETTLED_LINES})", f"({SETTLED_LINES}) settled"),
         [list(revenue_ids), list(attribution_ids)],
     ).fetchall()
     found: dict[str, list[str]] = defaultdict(list)

@@ -25,6 +25,7 @@ from fairbrush.corpus.membership import list_models
 from fairbrush.errors import MoneyError
 from fairbrush.ledger.choices import LineState, Outcome, Spread
 from fairbrush.ledger.currency import format_amount, parse_amount, shown
+from fairbrush.ledger.lines import CANCELLED_LINES, SETTLED_LINES
 from fairbrush.ledger.period import Period
 from fairbrush.store import Store, as_utc, insert_rows, next_sequence
 
@@ -391,17 +392,11 @@ def shown_days(earned: Period) -> str:
     return str(earned.first) if earned.first == earned.last else str(earned)
 
 
-# a line is settled while a settlement names it that no reversal has taken back
-_RECORDED = """
+_RECORDED = f"""
     WITH settled AS (
-        SELECT DISTINCT line.revenue_id FROM settlement_line line JOIN settlement USING (settlement_id)
-        WHERE kind = 'settlement' AND NOT EXISTS (
-            SELECT 1 FROM settlement_line back
-            JOIN settlement reversal ON reversal.settlement_id = back.settlement_id
-            WHERE reversal.kind = 'reversal' AND reversal.reverses = line.settlement_id
-            AND back.revenue_id = line.revenue_id)
+        SELECT DISTINCT revenue_id FROM ({SETTLED_LINES})
     ), cancelled AS (
-        SELECT DISTINCT revenue_id FROM revenue_event WHERE event = 'cancelled'
+        SELECT DISTINCT revenue_id FROM ({CANCELLED_LINES})
     ), spread_over AS (
         SELECT revenue_id, count(*) AS images FROM revenue_image GROUP BY revenue_id
     ), recorded AS (

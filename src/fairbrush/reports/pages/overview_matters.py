@@ -16,6 +16,7 @@ from fairbrush.corpus.consent import effective_consents
 from fairbrush.domain import Consent
 from fairbrush.ledger.book import AccountKind, balances
 from fairbrush.ledger.choices import PayoutStatus
+from fairbrush.ledger.lines import CANCELLED_LINES, SETTLED_LINES
 from fairbrush.ledger.payouts import Payout, Proposal, list_payouts
 from fairbrush.reports.pages.overview_money import Revenue
 from fairbrush.reports.pages.overview_quality import Quality, Quarrels
@@ -126,12 +127,8 @@ def _open_lines(connection: DuckDBPyConnection, now: datetime, condition: str) -
         f"""
         SELECT currency, count(*), sum(amount_minor) FROM revenue
         WHERE earned_to < ? AND {condition}
-        AND revenue_id NOT IN (SELECT revenue_id FROM revenue_event WHERE event = 'cancelled')
-        AND revenue_id NOT IN (
-            SELECT line.revenue_id FROM settlement_line line JOIN settlement USING (settlement_id)
-            WHERE kind = 'settlement' AND NOT EXISTS (
-                SELECT 1 FROM settlement_line back JOIN settlement reversal USING (settlement_id)
-                WHERE reversal.reverses = line.settlement_id AND back.revenue_id = line.revenue_id))
+        AND revenue_id NOT IN ({CANCELLED_LINES})
+        AND revenue_id NOT IN (SELECT revenue_id FROM ({SETTLED_LINES}))
         GROUP BY currency ORDER BY currency
         """,
         [now.date()],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairbrush.domain import Consent
 from fairbrush.ledger.earnings import E12, Treatment, least_share
+from fairbrush.ledger.lines import SETTLED_LINES
 from fairbrush.ledger.period import Period
 from fairbrush.ledger.policies import adopted_policies
 
@@ -214,10 +215,8 @@ _SUMS = (
 _SETTLED_GAPS = f"""
     WITH line AS (
         SELECT line.* FROM settlement_line line JOIN settlement own USING (settlement_id)
-        WHERE own.kind = 'settlement' AND own.policy_digest = $1
-            AND ($2::DATE IS NULL OR own.period_to BETWEEN $2 AND $3) AND NOT EXISTS (
-            SELECT 1 FROM settlement_line back JOIN settlement reversal USING (settlement_id)
-            WHERE reversal.reverses = line.settlement_id AND back.revenue_id = line.revenue_id)),
+        JOIN ({SETTLED_LINES}) USING (settlement_id, revenue_id)
+        WHERE own.policy_digest = $1 AND ($2::DATE IS NULL OR own.period_to BETWEEN $2 AND $3)),
     earned AS (
         SELECT line.settlement_id, line.attribution_id, line.contested_by, line.decided_by, revenue.currency,
             coalesce(revenue.model_id, $4) AS model_id, $6 * revenue.amount_minor

@@ -26,6 +26,7 @@ from fairbrush.chain.canonical import canonical_json
 from fairbrush.errors import AuditError, PolicyError
 from fairbrush.ledger.exactly import fraction_text, parse_fraction
 from fairbrush.ledger.lines import (
+    CANCELLED_LINES,
     LineImage,
     RevenueLine,
     choose_records,
@@ -202,8 +203,8 @@ class _Work:
 
 def _lines(connection: DuckDBPyConnection, period: Period) -> list[RevenueLine]:
     rows = connection.execute(
-        "SELECT revenue_id FROM revenue WHERE earned_to BETWEEN ? AND ? AND revenue_id NOT IN"
-        " (SELECT revenue_id FROM revenue_event WHERE event = 'cancelled')",
+        "SELECT revenue_id FROM revenue WHERE earned_to BETWEEN ? AND ?"
+        f" AND revenue_id NOT IN ({CANCELLED_LINES})",
         [period.first, period.last],
     ).fetchall()
     return read_lines(connection, [revenue_id for (revenue_id,) in rows])

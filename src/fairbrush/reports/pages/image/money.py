@@ -31,6 +31,7 @@ from fairbrush.ledger.earnings import (
 )
 from fairbrush.ledger.lines import (
     LineImage,
+    cancelled,
     paying_record,
     read_lines,
     settled_lines,
@@ -313,7 +314,4 @@ def _waiting(connection: DuckDBPyConnection, image_sha256: str) -> int:
     ]
     settled = settled_lines(connection, revenue_ids=named)
     done = {revenue_id for revenue_ids in settled.values() for revenue_id in revenue_ids}
-    cancelled = connection.execute(
-        "SELECT revenue_id FROM revenue_event WHERE event = 'cancelled'"
-    ).fetchall()
-    return len({*named} - done - {revenue_id for (revenue_id,) in cancelled})
+    return len({*named} - done - cancelled(connection, named))
