@@ -263,7 +263,7 @@ def test_the_pages_of_others_say_what_happened(told, story, store, period, now):
     words = Words.of("en")
     assert "Statement for a creator who is erased" in statement_html(told["jarno"], story.workspace, words)
     danny = statement_html(told["danny"], story.workspace, Words.of("de"))
-    for sentence in ("Kontoauszug für Danny Allen", "widersprochen", "Was warum einbehalten ist"):
+    for sentence in ("Kontoauszug für Danny Allen", "widersprochen", "Was warum zurückgehalten wird"):
         assert sentence in danny
     early = read_statement(store, creator_of(store, story, "alan"), period, now=utc_now())
     assert "The period is not over." in statement_html(replace(early, is_over=False), story.workspace, words)
