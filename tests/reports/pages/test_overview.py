@@ -118,7 +118,9 @@ def test_creators_come_in_the_order_of_what_was_settled_for_them(story, told):
     amounts = [one.earned_minor for one in euros.first]
     assert amounts == sorted(amounts, reverse=True)
     flow = told.flows["EUR"].purposes
-    assert sum(amounts) == flow[Purpose.ARTISTS] + flow[Purpose.ESCROW]
+    # a cent below zero of what was contested is nobody's
+    assert sum(one.disputed_minor for one in euros.first) == flow[Purpose.DISPUTED] + 1
+    assert sum(amounts) == flow[Purpose.ARTISTS] + flow[Purpose.ESCROW] + flow[Purpose.DISPUTED] + 1
     assert sum(one.escrow_minor for one in euros.first) == flow[Purpose.ESCROW]
     assert (yen.creators, yen.half, yen.first[0].name) == (1, 1, story.names["andy"])
     assert (euros.others, round(euros.first_part, 9)) == (0, 1.0)

@@ -83,7 +83,8 @@ class Standing:
 @dataclass(frozen=True)
 class Earner:
     """A creator. ``name``: None once erased. ``share_e12``: the sum of their shares in look-ups;
-    ``earned_minor``: settled for them, ``escrow_minor``: what of it was to wait for a claim or a consent."""
+    ``earned_minor``: settled for them, ``escrow_minor``: what of it was to wait for a claim or a consent,
+    ``disputed_minor``: for a decision."""
 
     creator_id: str
     name: str | None
@@ -91,6 +92,7 @@ class Earner:
     share_e12: int = 0
     earned_minor: int = 0
     escrow_minor: int = 0
+    disputed_minor: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,19 +166,21 @@ def read_rankings(connection: DuckDBPyConnection, period: Period | None) -> list
     }
     names = dict(creators.values())
     shared = _shares(connection, period)
-    earned: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    earned: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
     for (account, currency), amount in _settled_parts(connection, period).items():
         artist_id = artist_of(account)
-        if artist_id and account.kind is not AccountKind.DISPUTED:
+        if artist_id:
             creator_id, _ = creators.get(artist_id, (artist_id, None))
             earned[currency][creator_id][0] += amount
             earned[currency][creator_id][1] += amount if account.kind is AccountKind.ESCROW else 0
+            # a correction takes back where the money is by then, which may be where a dispute left it
+            earned[currency][creator_id][2] += amount if account.kind is AccountKind.DISPUTED else 0
     rankings = []
     for currency, sums in sorted(earned.items()):
         earners = [
-            Earner(one, names.get(one), *shared.get(one, (0, 0)), amount, held)
-            for one, (amount, held) in sums.items()
-            if amount > 0
+            Earner(one, names.get(one), *shared.get(one, (0, 0)), *amounts)
+            for one, amounts in sums.items()
+            if amounts[0] > 0
         ]
         if earners:
             rankings.append(_ranking(currency, earners, [one.earned_minor for one in earners]))
