@@ -83,18 +83,22 @@ def record_consents(connection: duckdb.DuckDBPyConnection, events: Sequence[Cons
     insert_chained(connection, CONSENT_EVENTS, rows, now=max(event.recorded_at for event in events))
 
 
-def effective_consents(connection: duckdb.DuckDBPyConnection, *, now: datetime) -> dict[str, Consent]:
-    """The consent in effect of every artist."""
+def effective_consents(
+    connection: duckdb.DuckDBPyConnection, *, now: datetime, as_recorded: bool = False
+) -> dict[str, Consent]:
+    """The consent in effect of every artist. ``as_recorded``: as it was known then, without what was recorded
+    later with an earlier day; but whoever is erased is erased."""
     rows = connection.execute(
         """
         SELECT artist_id, CASE
             WHEN bool_or(consent = 'erased') THEN 'erased'
             ELSE coalesce(
-                arg_max(consent, row(effective_at, sequence)) FILTER (WHERE effective_at <= $1), 'unclaimed')
+                arg_max(consent, row(effective_at, sequence)) FILTER (
+                    WHERE effective_at <= $1 AND (recorded_at <= $1 OR NOT $2)), 'unclaimed')
             END
         FROM artist LEFT JOIN consent_event USING (artist_id) GROUP BY artist_id
         """,
-        [now],
+        [now, as_recorded],
     ).fetchall()
     return {artist_id: Consent(consent) for artist_id, consent in rows}
 

@@ -2,19 +2,27 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import pytest
+from money import E12, PINS, adopted, artist, bring, look_up, publish, record
 from money_histories import CREATORS, begin
 
 from fairbrush.corpus.changes import open_registry
+from fairbrush.corpus.consent import set_consent
+from fairbrush.domain import Consent
 from fairbrush.ledger.book import Account, AccountKind
 from fairbrush.ledger.choices import PayoutStatus
 from fairbrush.ledger.moves import MODEL_SUBJECT, artist_of
 from fairbrush.ledger.payouts import list_payouts
-from fairbrush.ledger.period import Period
-from fairbrush.reports.pages.statement import read_statement, statement_document
+from fairbrush.ledger.period import Period, parse_period
+from fairbrush.ledger.policies import adopt
+from fairbrush.ledger.settlement import settle
+from fairbrush.reports.pages.statement import Statement, read_statement, statement_document
 from fairbrush.reports.pages.statement_accounts import Place, closing_accounts, read_moved, sheets
+from fairbrush.reports.pages.statement_money import Why
 from fairbrush.store import Store
 from fairbrush.workspace import create_workspace
 
@@ -156,3 +164,40 @@ def test_statements_of_all_creators_chain_and_are_the_book(tmp_path: Path) -> No
         assert_statements_sum(store, consecutive[-1], history.now)
         assert_statements_sum(store, consecutive[0], history.now)
         assert set(CREATORS) <= {*creators(store)}
+
+
+@pytest.fixture
+def settled_in_june(tmp_path: Path) -> Iterator[Store]:
+    """An artist who is owed 61 cents from June on."""
+    create_workspace(tmp_path / "space")
+    with open_registry(tmp_path / "space") as store:
+        publish(store)
+        artist(store, "ann")
+        adopted(store, platform_fee="0", minimum_payout={"EUR": "1"})
+        record(store, look_up("one", {"ann": E12 // 2}))
+        bring(store, "invoice", 122, image="one")
+        settle(store, parse_period("2026-01"), now=datetime(2026, 6, 10))
+        yield store
+
+
+@pytest.mark.parametrize("at", [datetime(2026, 6, 15), datetime(2026, 7, 1)])
+def test_a_period_that_is_over_is_told_as_it_was_known_then(settled_in_june: Store, at: datetime) -> None:
+    def told(now: datetime) -> Statement:
+        return read_statement(settled_in_june, "c-ann", parse_period("2026-06"), now=now)
+
+    before = told(datetime(2026, 7, 2))
+    [kept] = before.kept
+    assert (kept.why, kept.amount_minor, kept.minimum_minor) == (Why.BELOW_MINIMUM, 61, 100)
+    late = datetime(2026, 7, 5)
+    set_consent(settled_in_june, "ann", Consent.OPTED_OUT, at=at, now=late)
+    adopt(
+        settled_in_june,
+        {"minimum_payout": {"EUR": "0.10"}},
+        effective_from=date(2026, 6, 1),
+        now=late,
+        current=PINS,
+    )
+    after = told(datetime(2026, 8, 1))
+    assert (after.kept, after.use.entries, after.number) == (before.kept, before.use.entries, before.number)
+    [now_held] = read_statement(settled_in_june, "c-ann", parse_period("2026-07"), now=late).kept
+    assert now_held.why is Why.OPTED_OUT

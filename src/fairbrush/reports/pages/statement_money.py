@@ -21,7 +21,7 @@ from fairbrush.ledger.book import EntryKind
 from fairbrush.ledger.choices import PayoutStatus
 from fairbrush.ledger.disputes import Dispute, State, Subject, read_disputes
 from fairbrush.ledger.period import Period
-from fairbrush.ledger.policies import NO_POLICY, acting_digest, policy_on
+from fairbrush.ledger.policies import adopted_policies
 from fairbrush.ledger.settled import SettlementKind
 from fairbrush.reports.pages.statement_accounts import Moved, Place, closing_accounts
 
@@ -139,6 +139,12 @@ def end_of(period: Period) -> datetime:
     return datetime.combine(period.last + timedelta(days=1), time())
 
 
+def consents_at_end(connection: DuckDBPyConnection, period: Period, *, now: datetime) -> dict[str, Consent]:
+    """What was in effect in its last moment, or is now, and was recorded by then."""
+    moment = min(now, end_of(period) - timedelta(microseconds=1))
+    return effective_consents(connection, now=moment, as_recorded=True)
+
+
 def read_settled(
     connection: DuckDBPyConnection, moved: Sequence[Moved], lines: Sequence[Line], period: Period
 ) -> tuple[Settled, ...]:
@@ -154,10 +160,15 @@ def read_settled(
         " WHERE list_contains($1::TEXT[], one.settlement_id) ORDER BY one.number",
         [sorted({settlement_id for settlement_id, _ in amounts})],
     ).fetchall()
+    currencies: dict[str, list[str]] = defaultdict(list)
+    for settlement_id, currency in sorted(amounts):
+        currencies[settlement_id].append(currency)
+    own: dict[tuple[int, str], list[Line]] = defaultdict(list)
+    for line in lines:
+        own[line.settlement, line.currency].append(line)
     found = []
     for settlement_id, number, kind, reverses, first, last, booked_at in rows:
-        for currency in sorted(currency for known, currency in amounts if known == settlement_id):
-            own = [line for line in lines if (line.settlement, line.currency) == (number, currency)]
+        for currency in currencies[settlement_id]:
             found.append(
                 Settled(
                     number,
@@ -168,8 +179,8 @@ def read_settled(
                     booked_at,
                     currency,
                     amounts[settlement_id, currency],
-                    len({line.revenue_id for line in own}),
-                    len({line.image_sha256 for line in own}),
+                    len({line.revenue_id for line in own[number, currency]}),
+                    len({line.image_sha256 for line in own[number, currency]}),
                 )
             )
     return tuple(found)
@@ -250,10 +261,10 @@ def read_kept(
     connection: DuckDBPyConnection, moved: Sequence[Moved], period: Period, *, now: datetime
 ) -> tuple[Kept, ...]:
     """What makes up the closing balance, by reason; amounts of a currency sum to it."""
-    consents = effective_consents(connection, now=min(now, end_of(period)))
+    consents = consents_at_end(connection, period, now=now)
     payees = dict(connection.execute("SELECT payee_id, name IS NOT NULL FROM payee").fetchall())
     ready = _ready(connection, consents, period)
-    minimums = _minimums(connection, period.last)
+    minimums = _minimums(connection, period)
     found = []
     for (place, holder, artist_id, currency), amount in closing_accounts(moved, period).items():
         consent, minimum = consents.get(artist_id), None
@@ -296,10 +307,15 @@ def _ready(
     return sums
 
 
-def _minimums(connection: DuckDBPyConnection, day: date) -> Mapping[str, int]:
-    if acting_digest(connection, day) == NO_POLICY:
-        return {}
-    return policy_on(connection, day).terms.minimum_payout
+def _minimums(connection: DuckDBPyConnection, period: Period) -> Mapping[str, int]:
+    """By the policy of the last day, of those that were adopted by then."""
+    known = connection.execute(
+        "SELECT version FROM policy WHERE effective_from <= ? AND recorded_at < ?",
+        [period.last, end_of(period)],
+    ).fetchall()
+    begun = [one for one in adopted_policies(connection) if (one.version,) in known]
+    last = max(begun, key=lambda one: (one.effective_from, one.version), default=None)
+    return last.terms.minimum_payout if last else {}
 
 
 def read_contested(

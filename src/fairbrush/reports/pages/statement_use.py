@@ -8,17 +8,17 @@ credits several only this creator's rows are read, and of an erased entry none.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fairbrush.chain.canonical import decimal_text
-from fairbrush.corpus.consent import effective_consents
 from fairbrush.domain import Consent
 from fairbrush.ledger.period import Period
-from fairbrush.reports.pages.statement_money import Line, end_of
+from fairbrush.ledger.settled import SettlementKind
+from fairbrush.reports.pages.statement_money import Line, consents_at_end, end_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -132,7 +132,9 @@ def read_use(
     ranged = [one for one in answers if one.low is not None]
     words = {one.attribution_id: one.confidence for one in answers}
     return Use(
-        entries=_read_entries(connection, creator_id, answers, lines, min(now, end_of(period))),
+        entries=_read_entries(
+            connection, creator_id, answers, lines, consents_at_end(connection, period, now=now)
+        ),
         answers=tuple(answers),
         evidence=evidence,
         confidences=dict(sorted(Counter(words.values()).items())),
@@ -160,14 +162,22 @@ def _read_entries(
     creator_id: str,
     answers: Sequence[Answer],
     lines: Sequence[Line],
-    moment: datetime,
+    consents: Mapping[str, Consent],
 ) -> tuple[Entry, ...]:
-    consents = effective_consents(connection, now=moment)
+    own: dict[str, list[Answer]] = defaultdict(list)
+    for one in answers:
+        own[one.artist_id].append(one)
+    settled = Counter[str]()
+    for line in lines:
+        settled[line.artist_id] += 1 if line.kind is SettlementKind.SETTLEMENT else -1
     found = []
     for artist_id, name, works, *told in connection.execute(_ENTRIES, [creator_id]).fetchall():
-        own = [one for one in answers if one.artist_id == artist_id]
-        settled = sum(1 if line.kind == "settlement" else -1 for line in lines if line.artist_id == artist_id)
-        counts = len({one.attribution_id for one in own}), len({one.image_sha256 for one in own}), settled
+        given = own[artist_id]
+        counts = (
+            len({one.attribution_id for one in given}),
+            len({one.image_sha256 for one in given}),
+            settled[artist_id],
+        )
         consent = consents[artist_id]
         kept = (0, 0, 0) if consent is Consent.ERASED else counts
         found.append(Entry(artist_id, name, consent, works, *kept, *told))
