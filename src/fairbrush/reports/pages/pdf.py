@@ -15,13 +15,14 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fairbrush.errors import ReportError
 from fairbrush.reports.pages.page import TEMPLATES
 from fairbrush.reports.pages.words import INSTALL
+from fairbrush.store import as_utc
 
 _MISSING = re.compile(r'the text `"(.+?)"` could not be displayed', re.DOTALL)
 _MOST_GROUPS = 50  # of characters that no font has, before it is given up
@@ -42,7 +43,8 @@ def render_pdf(
     """``values`` are ``json(bytes(sys.inputs.values))`` in the template, ``pictures`` files beside it;
     ``spelled`` among them says whether characters are written by their codes.
 
-    ``now`` is the document's date, so that the same report gives the same bytes. Raises ReportError.
+    ``now`` is the document's date, to the second, so that the same report gives the same bytes. Raises
+    ReportError.
     """
     try:
         import typst
@@ -62,7 +64,7 @@ def render_pdf(
                     root=folder,
                     sys_inputs={"values": json.dumps(told, ensure_ascii=False)},
                     pdf_standards=["ua-1"],
-                    timestamp=now,
+                    timestamp=as_utc(now).replace(microsecond=0, tzinfo=UTC),
                 )
             except typst.TypstError as error:
                 new = _missing_groups(str(error)) - groups

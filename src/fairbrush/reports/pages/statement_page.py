@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from base64 import b64decode
 from dataclasses import asdict
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +70,7 @@ def statement_pdf(statement: Statement, workspace: Path, words: Words) -> bytes:
             "browser shows them."
         ),
     }
-    made_at = statement.made_at.replace(microsecond=0, tzinfo=UTC)
-    return render_pdf("statement.typ", values, now=made_at, pictures=pictures)
+    return render_pdf("statement.typ", values, now=statement.made_at, pictures=pictures)
 
 
 def _head(statement: Statement, words: Words) -> dict[str, str]:
