@@ -9,8 +9,9 @@ that is over reads the same whenever it is asked for.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.chain.canonical import canonical_digest
@@ -60,7 +61,7 @@ class Statement:
     contested: tuple[Contested, ...]
     payees: Mapping[str, str]
 
-    @property
+    @cached_property
     def number(self) -> str:
         """The digest of what was recorded: what a statement is quoted by."""
         return _digest(_facts(self))
@@ -101,7 +102,7 @@ def statement_document(statement: Statement) -> dict[str, Any]:
 
 
 def _facts(statement: Statement) -> dict[str, Any]:
-    facts = {"schema": SCHEMA, **_plain(asdict(statement))}
+    facts = {"schema": SCHEMA, **_plain(statement)}
     for answer in facts["use"]["answers"]:
         del answer["path"]  # where a file lies is whoever made the image's
     for sheet, plain in zip(statement.sheets, facts["sheets"], strict=True):
@@ -124,6 +125,13 @@ def _without(facts: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]
 
 
 def _plain(value: Any) -> Any:
+    """As ``dataclasses.asdict``, several times as fast: a busy year has 100,000 rows."""
+    if value is None or type(value) in (str, int, bool):
+        return value
+    if isinstance(value, str):
+        return str(value)  # of an enumeration
+    if is_dataclass(value):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, datetime):
         return f"{value.isoformat()}Z"
     if isinstance(value, date):
@@ -132,7 +140,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    return str(value) if isinstance(value, str) else value
+    return value
 
 
 def _payee_names(store: Store, creator: Creator, payee_ids: set[str]) -> dict[str, str]:
