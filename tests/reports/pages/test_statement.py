@@ -303,6 +303,7 @@ def test_a_long_table_repeats_its_header_on_every_page(told, story):
     [
         (HOSTILE, "img src=x onerror=alert('Benji')>\\u202eevil"),
         ("#strong[x] $a$ @ref", "#strong[x] $a$ @ref"),
+        ("Ann \u0378", "Ann [U+0378]"),  # no character at all
         ("Ann \U0001f469\u200d\U0001f3a8 \U00012000", "Ann"),  # cuneiform: no font has it
     ],
 )

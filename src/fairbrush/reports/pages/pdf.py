@@ -25,6 +25,7 @@ from fairbrush.reports.pages.words import INSTALL
 from fairbrush.store import as_utc
 
 _MISSING = re.compile(r'the text `"(.+?)"` could not be displayed', re.DOTALL)
+_ESCAPE = re.compile(r"\\u\{(10[0-9a-f]{4}|[0-9a-f]{1,5})\}")
 _MOST_GROUPS = 50  # of characters that no font has, before it is given up
 _FIRST_PICTOGRAM = 0x1F000
 _PARTLY_KNOWN = (
@@ -84,7 +85,10 @@ def _unsettable(why: object) -> ReportError:
 def _missing_groups(message: str) -> set[str]:
     """The groups of the characters that an error says no font has; nothing where it says something else."""
     found = _MISSING.search(message)
-    return {_group(character) for character in found[1] if ord(character) >= 0x80} if found else set()
+    if found is None:
+        return set()
+    text = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), found[1])  # what Rust does not print as it is
+    return {_group(character) for character in text if ord(character) >= 0x80}
 
 
 def _group(character: str) -> str:
