@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from running import Fairbrush
 from story import Story
 from workspaces import command
 
@@ -76,10 +75,11 @@ def test_an_unknown_creator_is_an_error_with_a_next_step(ask):
     assert "Did you mean 'Andy Fitzsimon'?" in ran.stderr
 
 
-def test_an_empty_workspace_has_no_creator_and_one_without_answers_has_nothing(fairbrush: Fairbrush):
-    assert fairbrush("init", "space").code == 0
-    assert fairbrush("--workspace", "space", "report", "statement", "Ann", "--period", "2026").code == 2
-    assert fairbrush("--workspace", "space", "creator", "add", "Ann").code == 0
-    ran = fairbrush("--workspace", "space", "report", "statement", "Ann", "--period", "2026", "--html")
+def test_an_empty_workspace_has_no_creator_and_one_without_answers_has_nothing(tmp_path: Path):
+    assert command(tmp_path / "space", "init", tmp_path / "space").code == 0
+    ask = ("report", "statement", "Ann", "--period", "2026", "--html")
+    assert command(tmp_path / "space", *ask).code == 2
+    assert command(tmp_path / "space", "creator", "add", "Ann").code == 0
+    ran = command(tmp_path / "space", *ask)
     assert ran.code == 0, ran.stderr
     assert "Nothing is held for you, and nothing is owed to you." in ran.text
