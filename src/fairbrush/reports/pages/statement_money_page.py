@@ -123,8 +123,9 @@ def _earned(statement: Statement, words: Words) -> list[Block]:
     blocks.append(
         Prose(
             words.text(
-                "Only whole coins are booked. A fraction that is left over is kept for the next settlement, "
-                "so an amount can be one coin more or less than the share says, even without an image."
+                "Only whole cents are booked (or whole yen, and so on). A fraction that is left over is kept "
+                "for the next settlement, so an amount can be one cent more or less than the share says, "
+                "even without an image."
             ),
             is_quiet=True,
         )
@@ -268,7 +269,7 @@ def _sheets(statement: Statement, words: Words) -> list[Block]:
             words.text(
                 "Every movement on your accounts. To be paid: owed to you. Held: until an entry is claimed, "
                 "or opts in again. Set aside: for a dispute. On its way: proposed for payment. The last row "
-                "is the first of the next statement."
+                "is the first of the next statement, as long as your entries stay yours."
             )
         )
     ]

@@ -174,6 +174,10 @@ def _limits(words: Words) -> list[str]:
             "What other people got, and who they are, is not in it. The rest of an image's worth is the "
             "platform's, the model's, other artists' or nobody's."
         ),
+        words.text(
+            "What you may earn as the developer of a model is not in it, even if it came with the same "
+            "payment."
+        ),
     ]
 
 
