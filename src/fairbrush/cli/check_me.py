@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json as json_module
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -146,12 +148,42 @@ def _run(
 
 @contextmanager
 def _cache_folder(keep: Path | None) -> Iterator[Path]:
-    """The folder named, or one that is gone afterwards, interrupted or not."""
+    """The folder named, or one that is gone afterwards, interrupted or ended or not."""
     if keep is not None:
         yield home_expanded(keep)
         return
-    with tempfile.TemporaryDirectory(prefix="fairbrush-check-me-") as folder:
-        yield Path(folder)
+    with _ending_in_order():
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="fairbrush-check-me-")
+        except OSError as error:
+            raise ConfigError(
+                f"There is no folder for temporary files: {error.strerror}.",
+                next_step="Name one with TMPDIR, or keep the files with --keep DIR.",
+            ) from error
+        with folder as name:
+            yield Path(name)
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Whoever ends the command, or closes its terminal, lets it clean up first; what is ignored stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = ("SIGTERM", "SIGHUP")
+    ends = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    ends = [end for end in ends if signal.getsignal(end) is signal.SIG_DFL]
+    for end in ends:
+        signal.signal(end, _exit_of)
+    try:
+        yield
+    finally:
+        for end in ends:
+            signal.signal(end, signal.SIG_DFL)
+
+
+def _exit_of(number: int, _: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _write_report(check: SelfCheck, pictures: Mapping[str, str], words: Words, report: Path) -> None:
