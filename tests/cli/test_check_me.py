@@ -3,11 +3,15 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from shutil import copy
+from typing import Any
 
 import pytest
-from running import GALLERY, Fairbrush, without_network
+from running import GALLERY, Fairbrush, Ran, without_network
+
+from fairbrush.cli.app import run
 
 REPORT = "fairbrush-check-me.html"
 QUERIES = GALLERY.parent / "queries"
@@ -33,6 +37,21 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def check_me(
+    home: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """The command in this process, typed in ``home``."""
+    monkeypatch.chdir(home)
+
+    def type_(*words: Any, before: tuple[Any, ...] = ()) -> Ran:
+        code = run([str(word) for word in (*before, "check-me", *words, "--keep", kept)])
+        said, talk = capsys.readouterr()
+        return Ran(code, said.encode(), talk)
+
+    return type_
+
+
 def entries(home: Path) -> set[str]:
     return {path.name for path in home.iterdir()}
 
@@ -44,7 +63,7 @@ def test_an_artist_alone_gets_a_report_and_nothing_else_is_written(fairbrush: Fa
     ran = fairbrush("check-me", "works", "images", env={**without_network(home), "TMPDIR": str(scratch)})
     assert ran.code == 0, ran.stderr
     assert ran.text.startswith("3 of 7 images are listed")
-    named = {line.split()[0] for line in ran.text.splitlines()[3:]}
+    named = {line.split()[0] for line in ran.text.splitlines()[2:]}
     assert named == {f"Danny-{n}.webp" for n in range(3)}
     assert ran.stderr == f"The report: {REPORT}\n"
     assert entries(home) == before | {REPORT}
@@ -52,38 +71,36 @@ def test_an_artist_alone_gets_a_report_and_nothing_else_is_written(fairbrush: Fa
     assert "Which of these pictures draw on your works?" in (home / REPORT).read_text()
 
 
-def test_a_report_that_is_there_is_never_replaced_unasked(fairbrush: Fairbrush, home: Path, kept: Path):
+def test_a_report_that_is_there_is_never_replaced_unasked(check_me: Callable[..., Ran], home: Path):
     (home / REPORT).write_text("mine")
-    refused = fairbrush("check-me", "works", "images", "--keep", kept)
+    refused = check_me("works", "images")
     assert (refused.code, (home / REPORT).read_text()) == (2, "mine")
     assert "is there already" in refused.stderr
-    named = fairbrush("check-me", "works", "images", "--keep", kept, "-o", "other.html", "--language", "de")
+    named = check_me("works", "images", "-o", "other.html", "--language", "de")
     assert (named.code, (home / REPORT).read_text()) == (0, "mine")
     assert "greifen auf Ihre Werke zurück" in (home / "other.html").read_text()
-    forced = fairbrush("check-me", "works", "images", "--keep", kept, "--force", "--name", "Ann <b>")
+    forced = check_me("works", "images", "--force", "--name", "Ann <b>")
     assert forced.code == 0
     assert "the works of Ann &lt;b&gt;?" in (home / REPORT).read_text()
 
 
-def test_a_workspace_around_it_is_ignored_and_none_is_made(fairbrush: Fairbrush, home: Path, kept: Path):
+def test_a_workspace_around_it_is_ignored_and_none_is_made(check_me: Callable[..., Ran], home: Path):
     (home / "fairbrush.toml").write_text('encoder = "no such encoder"\nlanguage = "xx"\n')
-    ran = fairbrush("check-me", "works", "images", "--keep", kept, "--json")
+    ran = check_me("works", "images", "--json")
     assert ran.code == 0, ran.stderr
     document = ran.json
     assert document["counts"]["listed"] == 3
     assert document["made"]["encoder_id"].startswith("mini")
     assert not {"fairbrush.duckdb", "embeddings", "indexes", REPORT} & entries(home)
-    named = fairbrush("--workspace", home, "check-me", "works", "images")
+    named = check_me("works", "images", before=("--workspace", home))
     assert (named.code, "without a workspace" in named.stderr) == (2, True)
 
 
-def test_files_that_cannot_be_read_are_told_and_the_rest_is_judged(
-    fairbrush: Fairbrush, home: Path, kept: Path
-):
+def test_files_that_cannot_be_read_are_told_and_the_rest_is_judged(check_me: Callable[..., Ran], home: Path):
     (home / "images" / "bad.png").write_text("no picture")
     stranger = sorted((QUERIES / "Yutaka Kachi").iterdir())[6]
     copy(stranger, home / "images" / os.fsdecode(b"\xff\n.webp"))
-    ran = fairbrush("check-me", "works", "images", "--keep", kept, "-o", "report.html")
+    ran = check_me("works", "images", "-o", "report.html")
     assert ran.code == 1
     assert "3 of 8 images are listed" in ran.text
     assert "not read: images: bad.png: unsupported" in ran.stderr
@@ -109,15 +126,35 @@ def test_files_that_cannot_be_read_are_told_and_the_rest_is_judged(
     ],
 )
 def test_what_cannot_run_says_so_and_writes_nothing(
-    fairbrush: Fairbrush, home: Path, kept: Path, arguments: list[str], message: str
+    check_me: Callable[..., Ran], home: Path, arguments: list[str], message: str
 ):
     (home / "empty").mkdir()
     (home / "bad").mkdir()
     (home / "bad" / "x.png").write_text("no picture")
     before = entries(home)
-    ran = fairbrush("check-me", *arguments, "--keep", kept)
+    ran = check_me(*arguments)
     assert (ran.code, message in ran.stderr) == (2, True), ran.stderr
     assert entries(home) == before
+
+
+def test_the_terminal_says_what_to_mind(check_me: Callable[..., Ran], home: Path):
+    works, images = home / "works", home / "images"
+    for stranger in images.glob("Yutaka*"):
+        stranger.unlink()
+    copy(sorted(works.iterdir())[0], images / "again.webp")
+    doubtful = check_me("works", "images")
+    assert doubtful.text.splitlines()[:3] == [
+        "3 of 3 images are listed: nearer to your works than chance explains.",
+        "1 image looks like a copy of a work.",
+        "Mind: these images are near as a whole, and the list may be wrong for it. See the report.",
+    ]
+    for file in [*sorted(works.iterdir())[1:], *images.glob("Danny*")]:
+        file.unlink()
+    copied = check_me("works", "images", "--force")
+    assert copied.text.splitlines() == [
+        "1 image looks like a copy of a work.",
+        "Mind: only 1 of your works count; five or more are needed to know a style.",
+    ]
 
 
 @pytest.mark.usefixtures("no_process_left")

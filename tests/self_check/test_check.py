@@ -11,10 +11,11 @@ from running import GALLERY
 
 from fairbrush.config import Settings
 from fairbrush.embedding.session import EmbeddingSession
-from fairbrush.errors import NoInputError
+from fairbrush.errors import NoInputError, StyleSpaceError
 from fairbrush.reports.pages.check_me import SelfCheck, Standing, Yardstick, check_me_document
 from fairbrush.self_check import check as check_module
 from fairbrush.self_check.check import Request, check_folders
+from fairbrush.self_check.judging import Yard
 from fairbrush.style.panel import BUNDLED_PANEL, FittedPanel, bundled_panel, fit_panel
 from fairbrush.style.strangers import Strangers
 
@@ -95,6 +96,37 @@ def test_copies_stand_apart_and_are_not_tested(folders, kept: Path):
     ]
     assert not {"again.webp", "mirror.jpg"} & {one.file.path for one in found.findings}
     assert found.images == 18
+
+
+def test_works_given_twice_count_once(folders, kept: Path):
+    works, _ = folders
+    once = check(folders, kept)
+    first, second = sorted(works.iterdir())[:2]
+    Image.open(first).convert("RGB").save(works / "zz.png")
+    ImageOps.mirror(Image.open(second).convert("RGB")).save(works / "zy.jpg", quality=85)
+    found = check(folders, kept)
+    assert [(one.file.path, one.work.path) for one in found.repeated] == [
+        ("zz.png", first.name),
+        ("zy.jpg", second.name),
+    ]
+    assert len(found.works) == 12
+    assert (found.own, found.findings) == (once.own, once.findings)
+
+
+def test_images_that_are_the_works_are_all_copies(folders, kept: Path):
+    works, images = folders
+    for file in images.iterdir():
+        file.unlink()
+    for number, file in enumerate(sorted(works.iterdir())):
+        copy(file, images / f"{number}.webp")
+    found = check(folders, kept)
+    assert (len(found.copies), found.findings, found.tested) == (10, (), 0)
+
+
+def test_a_panel_of_the_artists_own_works_is_no_comparison(folders, cached: tuple):
+    _, fitted, _ = cached
+    with pytest.raises(StyleSpaceError, match="0 hands are left"):
+        Yard.of(fitted, fitted.sha256s, is_bundled=False)
 
 
 def strange(pixels: np.ndarray) -> Image.Image:

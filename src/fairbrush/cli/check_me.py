@@ -205,27 +205,56 @@ def _as_json(check: SelfCheck) -> str:
 
 
 def _summary(check: SelfCheck) -> str:
-    """A short table, and a sentence above it."""
-    from fairbrush.reports.pages.check_me import Standing, Yardstick, chance
+    """What was found in a sentence or two, what to mind, and a short table."""
+    from fairbrush.reports.pages.check_me import chance
     from fairbrush.reports.pages.words import Language, Words
 
     english = Words.of(Language.ENGLISH)
-    listed, tested = check.listed, len(check.findings) - len(check.of(Standing.OUTSIDE))
-    if check.measure.yardstick is Yardstick.WORKS_OUTSIDE:
-        line = (
-            "Your works are like nothing they can be compared with here: nothing can be said. See the report."
-        )
-    else:
-        line = f"{len(listed)} of {tested} images are listed: nearer to your works than chance explains."
-    lines = [line, f"{len(check.copies)} look like copies of a work."]
     rows = [
         {
             "image": finding.file.path,
             "chance comes as near": chance(finding.p, check.measure.least_p, english),
             "a look-up credits you": "yes" if finding.credited else "no",
         }
-        for finding in listed[:SHOWN_ROWS]
+        for finding in check.listed[:SHOWN_ROWS]
     ]
-    if len(listed) > SHOWN_ROWS:
+    lines = [*_found(check), *_to_mind(check)]
+    if len(check.listed) > SHOWN_ROWS:
         lines.append(f"The {SHOWN_ROWS} strongest:")
     return "\n".join(lines) + "\n" + (table(rows) if rows else "")
+
+
+def _found(check: SelfCheck) -> Iterator[str]:
+    from fairbrush.reports.pages.check_me import Yardstick
+
+    if check.measure.yardstick is Yardstick.WORKS_OUTSIDE:
+        yield (
+            "Your works are like nothing they can be compared with here: nothing can be said. See the report."
+        )
+    elif check.tested:
+        yield (
+            f"{len(check.listed)} of {check.tested} images are listed: "
+            "nearer to your works than chance explains."
+        )
+    if len(check.copies) == 1:
+        yield "1 image looks like a copy of a work."
+    elif check.copies:
+        yield f"{len(check.copies)} images look like copies of works."
+    outside = len(check.findings) - check.tested
+    if outside and check.measure.yardstick is not Yardstick.WORKS_OUTSIDE:
+        yield f"{outside} could not be judged: like nothing they can be compared with here."
+
+
+def _to_mind(check: SelfCheck) -> Iterator[str]:
+    """What the page warns of."""
+    from fairbrush.reports.pages.check_me import Yardstick
+
+    if check.is_doubtful:
+        yield "Mind: these images are near as a whole, and the list may be wrong for it. See the report."
+    if check.own.are_few:
+        yield f"Mind: only {check.own.count} of your works count; five or more are needed to know a style."
+    if check.own.are_hard and check.measure.yardstick is not Yardstick.WORKS_OUTSIDE:
+        yield (
+            f"Mind: of your own {check.own.count} works only {check.own.found_alone} would be found; "
+            "that an image is not listed says little."
+        )

@@ -21,7 +21,7 @@ from fairbrush.corpus.reader import ImageReader
 from fairbrush.domain import EmbedOutcome
 from fairbrush.reports.pages.check_me import Copy, File, Made, SelfCheck, pictured
 from fairbrush.reports.pages.pictures import as_data
-from fairbrush.self_check.copies import CopyOf, find_copies
+from fairbrush.self_check.copies import CopyOf, KnownWorks, find_copies, find_repeated
 from fairbrush.self_check.folders import IMAGES, WORKS, Embedded, embed_folder, find_files
 from fairbrush.self_check.judging import Yard, judge
 from fairbrush.style.panel import Panel, fit_panel
@@ -64,13 +64,15 @@ def check_folders(
     panel = fit_panel(session, request.panel)
     yard = Yard.of(panel, works.paths, is_bundled=request.is_bundled)
     with ImageReader(image_limits(settings), workers=decoding_workers(settings)) as reader:
-        copies = find_copies(works.paths, images.paths, reader)
-        judged = judge(works, images, yard, copies=copies, error_level=request.error_level)
+        known = KnownWorks.of(works.paths, reader)
+        repeated, copies = find_repeated(known), find_copies(known, images.paths, reader)
+        judged = judge(works, images, yard, copies=copies, repeated=repeated, error_level=request.error_level)
         check = SelfCheck(
             name=request.name,
             error_level=request.error_level,
             findings=judged.findings,
             copies=_copies(copies, works, images),
+            repeated=_copies(repeated, works, works),
             works=tuple(sorted(works.files, key=lambda file: file.path)),
             refused=(*found.refused, *works.refused, *images.refused, *judged.refused),
             overlap=found.overlap,
@@ -81,12 +83,12 @@ def check_folders(
         return check, _small_pictures(check, works, images, reader)
 
 
-def _copies(found: Mapping[str, CopyOf], works: Embedded, images: Embedded) -> tuple[Copy, ...]:
+def _copies(found: Mapping[str, CopyOf], works: Embedded, asked: Embedded) -> tuple[Copy, ...]:
     """The most alike first."""
     work_of = {file.sha256: file for file in works.files}
     copies = [
         Copy(file, work_of[copy.work], str(copy.likeness), copy.similarity)
-        for file in images.files
+        for file in asked.files
         if (copy := found.get(file.sha256))
     ]
     return tuple(sorted(copies, key=lambda copy: (-copy.similarity, copy.file.path)))

@@ -1,14 +1,16 @@
-"""Copies: images that are one of the works, which is another thing than an alike style.
+"""Copies: images that are one of the works, which is another thing than style; and works given twice.
 
-Enters: works and images on disk. Leaves: which images are which work's picture. The one rule: as in a
-workspace, an outline only proposes and edges decide (``corpus.likeness``).
+Enters: works and images on disk. Leaves: which images, and which works, are the picture of which work. The
+one rule: as in a workspace, an outline only proposes and edges decide (``corpus.likeness``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from fairbrush.corpus.likeness import SIDE, Likeness, Outlines, Picture, compare
 if TYPE_CHECKING:
     from fairbrush.corpus.reader import ImageReader
 
+MOST_LAID_OUT = 100  # works whose crops are kept for the next image: 2.7 MB each
+
 
 class CopyOf(NamedTuple):
     work: str  # SHA-256
@@ -25,22 +29,52 @@ class CopyOf(NamedTuple):
     similarity: float
 
 
-def find_copies(
-    works: Mapping[str, Path], images: Mapping[str, Path], reader: ImageReader
-) -> dict[str, CopyOf]:
-    """The work that each image is a copy of, where it is one. works, images: paths by SHA-256."""
-    found = {sha256: CopyOf(sha256, Likeness.SAME_FILE, 1.0) for sha256 in images if sha256 in works}
-    known = dict(_pictures(works, reader))
-    names = list(known)
-    outlines = Outlines([known[sha256].outline for sha256 in names])
+@dataclass(frozen=True, eq=False)
+class KnownWorks:
+    """given: all; shas: those that can still be read, by path; picture: of one, by its place there."""
+
+    given: frozenset[str]
+    shas: tuple[str, ...]
+    outlines: Outlines
+    picture: Callable[[int], Picture]
+
+    @classmethod
+    def of(cls, works: Mapping[str, Path], reader: ImageReader) -> Self:
+        by_path = dict(sorted(works.items(), key=lambda work: work[1]))
+        read = dict(_pictures(by_path, reader))
+        pixels = [picture.pixels for picture in read.values()]
+        outlines = Outlines([Picture(one).outline for one in pixels])
+        picture = lru_cache(maxsize=MOST_LAID_OUT)(lambda place: Picture(pixels[place]))
+        return cls(frozenset(works), tuple(read), outlines, picture)
+
+    def same_as(self, picture: Picture, *, leave_out: Collection[int] = ()) -> CopyOf | None:
+        """The work that shows a picture, the most alike of several."""
+        matches = []
+        for place in self.outlines.propose(picture, leave_out=sorted(leave_out)):
+            if match := compare(picture, self.picture(place)):
+                matches.append(CopyOf(self.shas[place], match.likeness, match.similarity))
+        return max(matches, key=lambda copy: copy.similarity, default=None)
+
+
+def find_repeated(known: KnownWorks) -> dict[str, CopyOf]:
+    """Works that show the picture of an earlier one, which itself repeats none."""
+    found: dict[str, CopyOf] = {}
+    repeated: set[int] = set()
+    for place, sha256 in enumerate(known.shas):
+        later = range(place, len(known.shas))
+        if copy := known.same_as(known.picture(place), leave_out={*repeated, *later}):
+            found[sha256] = copy
+            repeated.add(place)
+    return found
+
+
+def find_copies(known: KnownWorks, images: Mapping[str, Path], reader: ImageReader) -> dict[str, CopyOf]:
+    """The work that each image is a copy of, where it is one. images: paths by SHA-256."""
+    found = {sha256: CopyOf(sha256, Likeness.SAME_FILE, 1.0) for sha256 in images if sha256 in known.given}
     rest = {sha256: path for sha256, path in images.items() if sha256 not in found}
     for sha256, picture in _pictures(rest, reader):
-        matches = []
-        for place in outlines.propose(picture):
-            if match := compare(picture, known[names[place]]):
-                matches.append(CopyOf(names[place], match.likeness, match.similarity))
-        if matches:
-            found[sha256] = max(matches, key=lambda copy: copy.similarity)
+        if copy := known.same_as(picture):
+            found[sha256] = copy
     return found
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairbrush.errors import VectorRefusedError
+from fairbrush.errors import StyleSpaceError, VectorRefusedError
 from fairbrush.reports.pages.check_me import (
     File,
     Finding,
@@ -27,7 +27,7 @@ from fairbrush.self_check.comparison import Z_95, Comparison, Kind, OwnStyle
 from fairbrush.self_check.discoveries import adjusted, fewest_listed, listed_among
 from fairbrush.self_check.folders import WORKS, Embedded
 from fairbrush.style.affinity import style_rows
-from fairbrush.style.strangers import Strangers, hand_codes
+from fairbrush.style.strangers import FEWEST_HANDS, Strangers, hand_codes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +55,11 @@ class Yard:
     def of(cls, panel: FittedPanel, works: Collection[str], *, is_bundled: bool) -> Yard:
         """works: SHA-256s of the artist's. Raises StyleSpaceError where too few hands are left."""
         left_out = {hand for sha256, hand in zip(panel.sha256s, panel.hands, strict=True) if sha256 in works}
+        if (left := len(set(panel.hands) - left_out)) < FEWEST_HANDS:
+            raise StyleSpaceError(
+                f"{left} hands are left to compare with: {len(left_out)} have files of your works' folder.",
+                next_step=f"At least {FEWEST_HANDS} are needed, who have none of your works.",
+            )
         is_kept = np.array([hand not in left_out for hand in panel.hands])
         codes = hand_codes([hand for hand in panel.hands if hand not in left_out])
         strangers = Strangers(panel.strangers().rows[is_kept], codes)
@@ -105,10 +110,17 @@ class Styled:
 
 
 def judge(
-    works: Embedded, images: Embedded, yard: Yard, *, copies: Collection[str], error_level: float
+    works: Embedded,
+    images: Embedded,
+    yard: Yard,
+    *,
+    copies: Collection[str],
+    repeated: Collection[str] = (),
+    error_level: float,
 ) -> Judged:
-    """copies: SHA-256s of images that are no question of style. Raises VectorRefusedError."""
-    known = Styled.of(works, yard.space, kind=WORKS)
+    """copies: SHA-256s of images that are no question of style; repeated: of works that show another work's
+    picture, which counts once. Raises VectorRefusedError."""
+    known = Styled.of(works, yard.space, kind=WORKS, without=repeated)
     asked = Styled.of(images, yard.space, kind="images", without=copies)
     if not known.files:
         raise VectorRefusedError(

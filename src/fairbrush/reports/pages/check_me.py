@@ -20,6 +20,8 @@ SCHEMA = "fairbrush.check-me/1"
 MOST_PICTURES = 60  # listed images that are shown with their evidence; the rest stand in the table
 MOST_COPIES = 60
 FEW_WORKS = 5
+FEW_HANDS = 49  # with fewer, works of another kind than theirs are not seen to be
+SOME_HANDS = 99  # and an image of another kind is not
 LITTLE_FOUND = 0.5
 
 
@@ -85,7 +87,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Copy:
-    """An image that is one of the works. likeness: as ``corpus.likeness`` calls it."""
+    """A file that shows the picture of a work. likeness: as ``corpus.likeness`` calls it."""
 
     file: File
     work: File
@@ -95,7 +97,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class OwnWorks:
-    """How recognisable the works are, each compared with the others.
+    """How recognisable the works are, each picture compared with the others.
 
     found_alone: asked about alone, it would be listed; found_here: asked about together with these images.
     Both None for a single work.
@@ -150,12 +152,14 @@ class Made:
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """findings: by p, the strongest first. overlap: files that lie in both folders, counted once."""
+    """findings: by p, the strongest first. repeated: works that show another work's picture; it counts once.
+    overlap: files that lie in both folders, counted once."""
 
     name: str | None
     error_level: float
     findings: tuple[Finding, ...]
     copies: tuple[Copy, ...]
+    repeated: tuple[Copy, ...]
     works: tuple[File, ...]
     refused: tuple[RefusedFile, ...]
     overlap: tuple[str, ...]
@@ -165,6 +169,15 @@ class SelfCheck:
 
     def of(self, standing: Standing) -> list[Finding]:
         return [finding for finding in self.findings if finding.standing is standing]
+
+    @property
+    def tested(self) -> int:
+        return len(self.findings) - len(self.of(Standing.OUTSIDE))
+
+    @property
+    def is_doubtful(self) -> bool:
+        """There is a list, and it may be there for what works and images share."""
+        return bool(self.listed) and self.measure.yardstick is Yardstick.NEAR_AS_A_WHOLE
 
     @cached_property
     def listed(self) -> list[Finding]:
@@ -214,7 +227,7 @@ def check_me_document(check: SelfCheck) -> dict[str, Any]:
         "error_level": check.error_level,
         "counts": {
             "images": check.images,
-            "tested": len(check.findings) - len(check.of(Standing.OUTSIDE)),
+            "tested": check.tested,
             "listed": len(check.listed),
             "copies": len(check.copies),
             "not_judged": len(check.of(Standing.OUTSIDE)),
@@ -226,6 +239,7 @@ def check_me_document(check: SelfCheck) -> dict[str, Any]:
         "images": [_row(finding) for finding in check.findings],
         "copies": [asdict(copy) for copy in check.copies],
         "works": [asdict(file) for file in check.works],
+        "repeated_works": [asdict(copy) for copy in check.repeated],
         "overlap": list(check.overlap),
         "refused": [asdict(refused) for refused in check.refused],
         "made": made,
@@ -247,6 +261,8 @@ def check_me_page(check: SelfCheck, pictures: Mapping[str, str], *, words: Words
         pictures=pictures,
         standing=Standing,
         yardstick=Yardstick,
+        few_hands=FEW_HANDS,
+        some_hands=SOME_HANDS,
         path_of={file.sha256: file.path for file in check.works},
         chance=lambda p: chance(p, check.measure.least_p, words),
     )
