@@ -1,10 +1,10 @@
 """Discoveries: which of many images to list, so that few of those listed are there by chance.
 
 Enters: p-values. Leaves: which are listed. The one rule: of those listed at a level, at most that part is
-expected to be chance (Benjamini & Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x). That holds where
-p-values are independent or depend on each other positively (Benjamini & Yekutieli 2001,
-doi:10.1214/aos/1013699998), as those of images do that are compared with the same strangers (Bates et al.
-2023, doi:10.1214/22-AOS2244); images that resemble each other are found, or missed, together.
+expected to be chance (Benjamini & Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x). That is proved for
+p-values that are independent or depend on each other positively (Benjamini & Yekutieli 2001,
+doi:10.1214/aos/1013699998); for those of check-me it is measured (docs/check-me.md). Images that resemble
+each other are found, or missed, together.
 """
 
 from __future__ import annotations
