@@ -9,6 +9,7 @@ import pytest
 from browser import DESKTOP, PHONE, Seen, assert_sound, look, opened
 
 from fairbrush.reports.pages.check_me import (
+    MOST_COPIES,
     MOST_PICTURES,
     Copy,
     File,
@@ -131,6 +132,23 @@ def test_a_long_list_has_pictures_of_the_strongest_only():
     assert page.count('class="asked"') == MOST_PICTURES
     assert "Also listed, without pictures" in page
     assert "66.png" in page
+
+
+def test_many_copies_have_pictures_of_the_most_alike_only():
+    copies = tuple(
+        Copy(File(f"copy {n}.png", f"{500 + n:064x}"), WORKS[0], "near copy", 0.97)
+        for n in range(MOST_COPIES + 3)
+    )
+    page = page_of(replace(NONE, copies=copies))
+    assert page.count('class="asked"') == MOST_COPIES
+    assert "More that look like copies, without pictures" in page
+    assert f"copy {MOST_COPIES + 2}.png" in page
+
+
+def test_a_picture_that_could_not_be_judged_has_no_number():
+    page = page_of(replace(FOUND, findings=FOUND.findings[-1:], copies=()))
+    assert "A number for them would mean nothing" in page
+    assert "0.200" not in page
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,10 @@ class SelfCheck:
         return self.listed[:MOST_PICTURES]
 
     @property
+    def shown_copies(self) -> tuple[Copy, ...]:
+        return self.copies[:MOST_COPIES]
+
+    @property
     def asked(self) -> list[File]:
         """The images, by path."""
         files = [finding.file for finding in self.findings] + [copy.file for copy in self.copies]
@@ -270,7 +274,7 @@ def check_me_page(check: SelfCheck, pictures: Mapping[str, str], *, words: Words
 
 def pictured(check: SelfCheck) -> tuple[list[str], list[str]]:
     """Of which works, and of which images, the page shows pictures: their SHA-256s."""
-    copies = check.copies[:MOST_COPIES]
+    copies = check.shown_copies
     works = {sha256 for finding in check.shown for sha256 in finding.nearest}
     works |= {copy.work.sha256 for copy in copies}
     images = {finding.file.sha256 for finding in check.shown} | {copy.file.sha256 for copy in copies}
