@@ -1,5 +1,6 @@
 """The whole check on the bundled gallery, in this process: what is found, and where nothing is said."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copy
@@ -194,6 +195,20 @@ def test_a_file_in_both_folders_counts_for_the_inner_one(folders, kept: Path):
     assert (found.own.count, found.images) == (10, 16)
     outer = check((inner, works), kept)
     assert (outer.own.count, outer.images) == (16, 10)
+
+
+def test_hostile_folders_are_read_once_or_refused(folders, kept: Path):
+    _, images = folders
+    (images / "loop").symlink_to(".")
+    (images / "self.png").symlink_to("self.png")
+    (images / "gone.png").symlink_to("nowhere.png")
+    (images / "folder.png").mkdir()
+    (images / "empty.png").touch()
+    os.mkfifo(images / "pipe.png")
+    (images / f"{ARTIST}-0.webp").rename(images / ".hidden.webp")
+    found = check(folders, kept)
+    assert {one.path for one in found.refused} == {"self.png", "gone.png", "empty.png", "pipe.png"}
+    assert found.images == 15
 
 
 def test_one_content_under_two_names_is_one_image(folders, kept: Path):

@@ -6,6 +6,7 @@ that lies in both folders counts on one side only, that of the inner folder.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,7 +63,8 @@ def find_files(session: EmbeddingSession, works: Path, images: Path) -> FoundFil
             next_step="Put your works into one folder and the images to look at into another.",
         )
     found = {folder: session.find([folder]) for folder in (works, images)}
-    real = {folder: {path.resolve(): path for path in files.images} for folder, files in found.items()}
+    # realpath, not resolve: that raises where links lead to each other
+    real = {folder: {os.path.realpath(path): path for path in at.images} for folder, at in found.items()}
     both = real[works].keys() & real[images].keys()
     outer = works if works.resolve() in images.resolve().parents else images
     kept = {
