@@ -16,8 +16,8 @@ from fairbrush.corpus.containers import ImageFormat, check_complete
 from fairbrush.corpus.generation.read import read_generation
 from fairbrush.corpus.images import ImageLimits, decode_image
 from fairbrush.corpus.parts import container_of, read_parts
-from fairbrush.corpus.stamped import OPENING, find_packets, image_digest, original_of, unstamped
-from fairbrush.errors import StampError
+from fairbrush.corpus.stamped import OPENING, find_packets, image_digest, is_manifest, original_of, unstamped
+from fairbrush.errors import PartsError, StampError
 from fairbrush.provenance.inserting import stamp_file
 from fairbrush.provenance.stamp import Stamp, StampedShare
 from fairbrush.provenance.xmp import stamp_in
@@ -104,19 +104,45 @@ def test_a_stamped_copy_is_decoded_as_its_original(content: bytes) -> None:
     assert (first.pixels == copy.pixels).all()
 
 
-def test_what_a_stamp_adds_to_the_xmp_turns_no_picture() -> None:
-    """Pillow takes an orientation from XMP: what vouches for the digest must give the pixels."""
+def test_a_stamp_that_says_more_than_stamps_do_makes_another_image() -> None:
+    """Programs turn a picture as its XMP says: a copy that is shown otherwise is not its original."""
     content = saved("JPEG")
-    turned = stamped(content).replace(
-        b"\n fairbrush:model=", b'\n x:Orientation="6" fairbrush:model='.replace(b"x:", b"tiff:")
-    )
+    turned = stamped(content).replace(b"\n fairbrush:model=", b'\n tiff:Orientation="6" fairbrush:model=')
     grown = len(turned) - len(stamped(content))
     at = turned.index(b"http://ns.adobe.com") - 2
     (n_bytes,) = struct.unpack_from(">H", turned, at)
     turned = turned[:at] + struct.pack(">H", n_bytes + grown) + turned[at + 2 :]
     assert Image.open(BytesIO(turned)).getexif().get(0x0112) == 6
-    assert original_of(turned) == content
-    assert decode_image(turned, ImageLimits()).pixels.shape == (17, 23, 3)
+    assert original_of(turned) is None
+    assert decode_image(turned, ImageLimits()).sha256 == hashlib.sha256(turned).hexdigest()
+
+
+@pytest.mark.parametrize("flag", [0x02, 0x08, 0x10, 0x20], ids=["animation", "EXIF", "alpha", "ICC"])
+def test_a_webp_header_that_shows_another_picture_makes_another_image(flag: int) -> None:
+    content = FILES["webp"]
+    copy = stamped(content)
+    at = copy.index(b"VP8X") + 8
+    assert original_of(copy) == content
+    assert original_of(copy[:at] + bytes([copy[at] | flag]) + copy[at + 1 :]) is None
+
+
+@pytest.mark.parametrize("marker", [0x00, 0x02, 0xBF, 0xD8, 0xD9])
+def test_a_jpeg_that_decoders_part_otherwise_has_no_parts(marker: int) -> None:
+    content = saved("JPEG")
+    hidden = b"\xff" + bytes([marker]) + struct.pack(">H", 6) + b"\xff\xfe\0\x02"
+    with pytest.raises(PartsError, match="no segment"):
+        read_parts(content[:2] + hidden + content[2:])
+
+
+def test_segments_that_share_a_number_with_a_manifest_stay() -> None:
+    """JPEG XT keeps what it adds to a picture in boxes of other types."""
+    content = saved("JPEG")
+    jumbf, other = (
+        b"\xff\xeb" + struct.pack(">H", 2 + 28) + b"JP\0\1\0\0\0\1\0\0\0\x14" + rest
+        for rest in (b"jumb\0\0\0\x0cjumdc2pa", b"RESI" + bytes(12))
+    )
+    file = content[:2] + jumbf + other + content[2:]
+    assert is_manifest(file, read_parts(file))[:2] == [True, False]
 
 
 @each_file

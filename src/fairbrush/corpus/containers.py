@@ -78,20 +78,6 @@ def check_complete(content: bytes, image_format: ImageFormat) -> None:
             pass  # its pixels are the end of the file, and Pillow asks for all of them
 
 
-def webp_canvas(content: bytes) -> tuple[int, int]:
-    """Width and height a WebP declares, before libwebp makes room for them; (0, 0) when it declares none."""
-    match content[12:16]:
-        case b"VP8X":
-            return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
-        case b"VP8L":
-            packed = int.from_bytes(content[21:25], "little")
-            return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
-        case b"VP8 ":
-            packed = int.from_bytes(content[26:30], "little")
-            return packed & 0x3FFF, packed >> 16 & 0x3FFF
-    return 0, 0
-
-
 def _check_png_chunks(content: bytes) -> None:
     position = len(PNG_SIGNATURE)
     while position + 12 <= len(content):

@@ -37,8 +37,9 @@ from PIL import (
 )
 from PIL.ExifTags import Base as ExifTag
 
-from fairbrush.corpus.containers import ImageFormat, check_complete, sniff_format, webp_canvas
+from fairbrush.corpus.containers import ImageFormat, check_complete, sniff_format
 from fairbrush.corpus.images import ImageLimits, RefusalReason
+from fairbrush.corpus.parts import webp_canvas
 from fairbrush.errors import ImageRefusedError
 
 if TYPE_CHECKING:

@@ -20,7 +20,9 @@ LONGEST_SEGMENT = 65_533  # bytes of a JPEG segment's body: two count its length
 
 _WEBP_HEADER = 12
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # JPEG markers without a body
-_SCAN, _END = 0xDA, 0xD9
+_SCAN = 0xDA
+# others end a JPEG or begin one, or decoders skip them and look on: the same bytes would be other parts
+_WITH_BODY = {*range(0xC0, 0x100)} - {0xD8, 0xD9, 0xFF} - _ALONE
 
 
 class Container(StrEnum):
@@ -121,6 +123,20 @@ def edited(content: bytes, edits: Sequence[Edit]) -> bytes:
     return changed[:4] + struct.pack("<I", n_bytes) + changed[8:]
 
 
+def webp_canvas(content: bytes) -> tuple[int, int]:
+    """Width and height a WebP declares, before libwebp makes room for them; (0, 0) when it declares none."""
+    match content[12:16]:
+        case b"VP8X":
+            return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+        case b"VP8L":
+            packed = int.from_bytes(content[21:25], "little")
+            return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
+        case b"VP8 ":
+            packed = int.from_bytes(content[26:30], "little")
+            return packed & 0x3FFF, packed >> 16 & 0x3FFF
+    return 0, 0
+
+
 def _walk(content: bytes) -> Iterator[Part]:
     match container_of(content):
         case Container.PNG:
@@ -151,7 +167,7 @@ def _jpeg_segments(content: bytes) -> Iterator[Part]:
         while start == marker == 0xFF:  # padding, which belongs to the segment after it
             at += 1
             start, marker = struct.unpack_from(">BB", content, at)
-        if start != 0xFF or marker == _END:
+        if start != 0xFF or marker not in _ALONE | _WITH_BODY:
             raise PartsError(f"The JPEG has no segment at byte {at:,}.")
         if marker == _SCAN:
             return

@@ -12,10 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fairbrush.corpus.parts import Container, Edit, Part, container_of, edited, read_parts, with_body
+from fairbrush.corpus.parts import (
+    Container,
+    Edit,
+    Part,
+    container_of,
+    edited,
+    make_part,
+    read_parts,
+    webp_canvas,
+    with_body,
+)
 from fairbrush.errors import PartsError
 
 # a name, not an address: nobody need own a domain for it
@@ -41,9 +52,16 @@ TEXT_HEADER = b"fairbrush\0\0\0\0\0"  # of the PNG text for people
 LONGEST_PACKET = 2 * 1024 * 1024
 WEBP_XMP_FLAG = 0x04
 
+_WEBP_ALPHA_FLAG = 0x10
+
 _PNG_KEYWORD = b"XML:com.adobe.xmp\0"
 _IMAGE = re.compile(rb'\sfairbrush:imageSha256="([0-9a-f]{64})"')
 _BARE = re.compile(rb'\sfairbrush:bareSha256="([0-9a-f]{64})"')
+# no property of others, such as one that turns the picture: programs would show what the original is not
+# each part ends at one character, so a search takes time in proportion to the text
+_ATTRIBUTES = rb'(?:\s+(?:fairbrush:\w+|rdf:about|rdf:parseType)="[^"<]*")*'
+_TAG = rb"</?(?:fairbrush:\w+|rdf:Seq|rdf:li)" + _ATTRIBUTES + rb">"
+_OURS_ALONE = re.compile(_ATTRIBUTES + rb">[^<]*(?:" + _TAG + rb"[^<]*)*")
 
 
 @dataclass(frozen=True)
@@ -121,6 +139,18 @@ def stamp_spans(packet: bytes) -> Iterator[tuple[int, int]]:
         yield start, stop
 
 
+def webp_header(content: bytes) -> bytes | None:
+    """The chunk that a simple WebP needs before its picture to have XMP; None where none is there."""
+    name = content[12:16]
+    width, height = webp_canvas(content)
+    if name not in (b"VP8 ", b"VP8L") or not (width and height):
+        return None
+    has_alpha = name == b"VP8L" and int.from_bytes(content[24:25]) & 0x10
+    flags = WEBP_XMP_FLAG | (_WEBP_ALPHA_FLAG if has_alpha else 0)
+    sides = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    return make_part(Container.WEBP, b"VP8X", bytes([flags, 0, 0, 0]) + sides)
+
+
 def is_manifest(content: bytes, parts: Sequence[Part]) -> list[bool]:
     """Of each part, whether it holds the file's C2PA manifest store, or a piece of it."""
     container = container_of(content)
@@ -128,13 +158,13 @@ def is_manifest(content: bytes, parts: Sequence[Part]) -> list[bool]:
         name = b"caBX" if container is Container.PNG else b"C2PA"
         return [part.name == name for part in parts]
     # JUMBF in APP11: "JP", box instance, packet number, then the box, whose description names C2PA in the
-    # first packet; later packets go by the box instance
+    # first packet; later packets go by the box instance, which boxes of other types (JPEG XT) may share
     instances: set[bytes] = set()
     found = []
     for part in parts:
         head = content[part.body_start : min(part.body_start + 28, part.body_stop)]
-        is_jumbf = part.name == b"\xeb" and head[:2] == b"JP"
-        if is_jumbf and head[12:16] == b"jumb" and head[24:28] == b"c2pa":
+        is_jumbf = part.name == b"\xeb" and head[:2] == b"JP" and head[12:16] == b"jumb"
+        if is_jumbf and head[24:28] == b"c2pa":
             instances.add(head[2:4])
         found.append(is_jumbf and head[2:4] in instances)
     return found
@@ -157,13 +187,17 @@ def _proven(content: bytes, stated_as: re.Pattern[bytes]) -> bytes | None:
 
 
 def _stated(content: bytes, stated_as: re.Pattern[bytes]) -> str | None:
+    """What the first stamp that says so states; None also where anything else is said inside one."""
+    stated = None
     for packet in find_packets(content, read_parts(content)):
         text = packet.text(content)
         for start, stop in stamp_spans(text):
-            opening_end = text.find(b">", start, stop)
-            if match := stated_as.search(text, start, opening_end):
-                return match[1].decode()
-    return None
+            if not _OURS_ALONE.fullmatch(text, start + len(OPENING), stop - len(CLOSING)):
+                return None
+            match = stated_as.search(text, start, text.find(b">", start, stop))
+            if stated is None and match:
+                stated = match[1].decode()
+    return stated
 
 
 def _without_stamp(content: bytes, *, manifest: bool) -> Iterator[bytes]:
@@ -193,18 +227,21 @@ def _without_stamp(content: bytes, *, manifest: bool) -> Iterator[bytes]:
         flags = header.body_start
         cleared = bytes([content[flags] & ~WEBP_XMP_FLAG])
         yield edited(content, [*edits, Edit(flags, flags + 1, cleared)])
-        yield edited(content, [*edits, Edit(header.start, header.stop)])
+        simple = edited(content, [*edits, Edit(header.start, header.stop)])
+        # another header could make it an animation, or see-through: only ours goes
+        if webp_header(simple) == content[header.start : header.stop]:
+            yield simple
 
 
 def _packet_edit(content: bytes, packet: Packet) -> Edit | None:
     text = packet.text(content)
-    kept, position = b"", 0
+    pieces, position = [], 0
     for start, stop in stamp_spans(text):
-        kept += text[position:start]
+        pieces.append(text[position:start])
         position = stop
     if not position:
         return None
-    kept += text[position:]
+    kept = b"".join([*pieces, text[position:]])
     part = packet.part
     if kept == PACKET_START + PACKET_END:
         return Edit(part.start, part.stop)

@@ -7,11 +7,9 @@ it is taken out again here, and must give the bytes that came in.
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Callable
 from dataclasses import replace
 
-from fairbrush.corpus.containers import webp_canvas
 from fairbrush.corpus.parts import (
     Container,
     Edit,
@@ -33,6 +31,7 @@ from fairbrush.corpus.stamped import (
     original_of,
     stripped,
     unstamped,
+    webp_header,
 )
 from fairbrush.errors import PartsError, StampError
 from fairbrush.provenance.stamp import Stamp, share_text
@@ -41,7 +40,6 @@ from fairbrush.provenance.xmp import with_stamp
 Sign = Callable[[bytes, bytes, Stamp], bytes]
 
 _EXIF = b"Exif\0\0"
-_WEBP_ALPHA_FLAG = 0x10
 
 
 def stamp_file(content: bytes, stamp: Stamp, *, sign: Sign | None = None) -> bytes:
@@ -109,7 +107,7 @@ def _insert(content: bytes, stamp: Stamp) -> bytes:
         readable = TEXT_HEADER + readable_text(stamp).encode("utf-8", "replace")
         edits.append(Edit(place, place, make_part(container, b"iTXt", readable)))
     if container is Container.WEBP:
-        edits.append(_webp_header(content, parts))
+        edits.append(_webp_edit(content, parts))
     return edited(content, edits)
 
 
@@ -129,7 +127,7 @@ def _place(container: Container, content: bytes, parts: list[Part]) -> int:
     return place
 
 
-def _webp_header(content: bytes, parts: list[Part]) -> Edit:
+def _webp_edit(content: bytes, parts: list[Part]) -> Edit:
     """The header chunk that says there is XMP: the one that is there, or a new one."""
     if not parts:
         raise PartsError("The WebP is empty.")
@@ -137,13 +135,9 @@ def _webp_header(content: bytes, parts: list[Part]) -> Edit:
     if first.name == b"VP8X" and first.body_start < first.body_stop:
         flags = first.body_start
         return Edit(flags, flags + 1, bytes([content[flags] | WEBP_XMP_FLAG]))
-    width, height = webp_canvas(content)
-    if not (width and height):
+    header = webp_header(content)
+    if header is None:
         raise PartsError("The WebP does not begin with a picture.")
-    has_alpha = first.name == b"VP8L" and content[first.body_start + 4] & 0x10
-    flags = WEBP_XMP_FLAG | (_WEBP_ALPHA_FLAG if has_alpha else 0)
-    sides = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
-    header = make_part(Container.WEBP, b"VP8X", bytes([flags, 0, 0, 0]) + sides)
     return Edit(first.start, first.start, header)
 
 
