@@ -1,6 +1,7 @@
 """Inspection gives a statement of any file, and the documents are as documented."""
 
 import doctest
+import hashlib
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from stamped_files import every_file, png, stamp_for
 
 from fairbrush.corpus.images import ImageLimits
+from fairbrush.corpus.stamped import bare_of, original_of
 from fairbrush.errors import ImageRefusedError, StampError
-from fairbrush.provenance.inserting import stamp_file
+from fairbrush.provenance.inserting import _insert, stamp_file
 from fairbrush.provenance.inspecting import Inspection, inspect_file
 from fairbrush.provenance.stamp import StampedShare, read_stamp
+from fairbrush.provenance.xmp import with_stamp
 
 FILES = {name: stamp_file(content, stamp_for(content)) for name, content in every_file().items()}
 DOCS = (Path(__file__).parents[2] / "docs" / "provenance.md").read_text(encoding="utf-8")
@@ -60,6 +63,30 @@ def test_a_stamp_that_another_program_wrote_anew_is_read_and_not_bound() -> None
     found = inspected(content)
     assert found.stamp == stamp_for(every_file()["webp"])
     assert not found.is_bound
+
+
+def test_a_stamp_on_another_image_is_not_bound_whatever_it_states() -> None:
+    """Anybody can take a recorded image's stamp and state the digest of another image beside it."""
+    other = png()
+    copied = stamp_for(every_file()["webp"], bare_sha256=hashlib.sha256(other).hexdigest())
+    forged = _insert(other, copied)
+    assert bare_of(forged) == other
+    found = inspected(forged)
+    assert found.stamp == copied
+    assert (found.is_bound, found.is_as_stated) == (False, True)
+    assert found.original_sha256 == found.sha256
+
+
+def test_of_two_stamps_the_one_that_is_read_must_be_the_one_that_is_proven() -> None:
+    """A stamp under another prefix is no part that is taken out: another, plain one would vouch for it."""
+    taken = stamp_for(every_file()["webp"])
+    first = with_stamp(None, taken).replace(b"fairbrush:", b"ns1:").replace(b"xmlns:fairbrush", b"xmlns:ns1")
+    content = png(xmp=first)
+    copy = _insert(content, stamp_for(content, artists=(), unattributed_e12=500_000_000_000))
+    assert original_of(copy) == content
+    found = inspected(copy)
+    assert found.stamp == taken
+    assert (found.is_bound, found.is_as_stated) == (False, False)
 
 
 @pytest.mark.parametrize(

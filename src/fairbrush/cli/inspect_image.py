@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 SCHEMA = "fairbrush.inspection/1"
 LARGEST_LIST = 16 * 1024 * 1024
 _BOUND = "bound: without it this is, byte for byte, the file that was looked up"
+_STATED = "bound by its own word: without it this is what it says to be left of the file that was looked up"
 _CHANGED = "not bound: the file was changed since, or the stamp is another file's"
 _SIGNED = {
     "trusted": "as it was signed, by",
@@ -51,7 +52,15 @@ _FACTS = (
 )
 COLUMNS = (
     *("image", "format", "sha256", "original_sha256", *_FACTS),
-    *("is_bound", "attribution_id", "record_digest", "stamped_model", "model_share", "unattributed_share"),
+    *(
+        "is_bound",
+        "is_as_stated",
+        "attribution_id",
+        "record_digest",
+        "stamped_model",
+        "model_share",
+        "unattributed_share",
+    ),
     *("artists", "signature", "signer", "ledger", "problems"),
 )
 
@@ -173,7 +182,7 @@ def _page(found: Inspection, stands: Standing | None) -> str:
 def _stamp_lines(found: Inspection, stamp: Stamp) -> dict[str, str | None]:
     from fairbrush.provenance.stamp import share_text
 
-    where = _BOUND if found.is_bound else _CHANGED
+    where = _BOUND if found.is_bound else _STATED if found.is_as_stated else _CHANGED
     if found.stamp is None:
         where = f"only in the signed manifest. {found.stamp_problem or ''}".strip()
     lines: dict[str, str | None] = {
@@ -228,6 +237,7 @@ def _document(found: Inspection, stands: Standing | None) -> dict[str, Any]:
         "stamp": None if found.stamp is None else found.stamp.document,
         "stamp_problem": found.stamp_problem,
         "is_bound": found.is_bound,
+        "is_as_stated": found.is_as_stated,
         "manifest": None
         if manifest is None
         else {
@@ -262,6 +272,7 @@ def _row(found: Inspection, stands: Standing | None) -> Row:
     values = (
         *(str(found.path), found.format, found.sha256, found.original_sha256, *facts.values()),
         found.is_bound,
+        found.is_as_stated,
         *((None,) * 6 if stamp is None else _stamp_cells(stamp, share_text)),
         None if manifest is None else str(manifest.state),
         None if manifest is None else manifest.signer,

@@ -52,6 +52,8 @@ class Inspection:
     file it was stamped from, where that is proven.
 
     ``is_bound``: without stamp and manifest the file is, byte for byte, what the stamp says was looked up.
+    ``is_as_stated``: it is what the stamp says is left of it; that this came of the file that was looked up
+    is the stamp's word alone, which anybody can write.
     ``signed``: what our assertion in the manifest says; its signature is the manifest's. The problems: why
     something that is there cannot be read.
     """
@@ -65,6 +67,7 @@ class Inspection:
     stamp: Stamp | None = None
     stamp_problem: str | None = None
     is_bound: bool = False
+    is_as_stated: bool = False
     manifest: Manifest | None = None
     signed: Stamp | None = None
 
@@ -85,19 +88,24 @@ def inspect_file(path: Path, limits: ImageLimits, *, anchors: str | None = None)
     format_ = str(sniff_format(content))
     sha256 = hashlib.sha256(content).hexdigest()
     original = original_of(content)
+    original_sha256 = sha256 if original is None else hashlib.sha256(original).hexdigest()
     generation, generation_problem = _generation(content if original is None else original)
     stamp, stamp_problem = _stamp(content)
+    is_bound = original is not None and stamp is not None and stamp.image_sha256 == original_sha256
+    bare = bare_of(content)
+    is_left = bare is not None and stamp is not None and stamp.bare_sha256 == hashlib.sha256(bare).hexdigest()
     manifest = read_manifest(content, anchors=anchors)
     return Inspection(
         path,
         format_,
         sha256,
-        sha256 if original is None else hashlib.sha256(original).hexdigest(),
+        original_sha256,
         generation,
         generation_problem,
         stamp,
         stamp_problem,
-        is_bound=stamp is not None and (original is not None or bare_of(content) is not None),
+        is_bound=is_bound,
+        is_as_stated=is_bound or is_left,
         manifest=manifest,
         signed=_signed(manifest),
     )
