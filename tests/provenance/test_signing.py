@@ -23,7 +23,7 @@ from fairbrush.corpus.parts import read_parts
 from fairbrush.corpus.stamped import bare_of, is_manifest, original_of
 from fairbrush.errors import SigningError
 from fairbrush.provenance.inserting import stamp_file
-from fairbrush.provenance.manifest import LARGEST_STORE, ManifestState, open_context, read_manifest
+from fairbrush.provenance.manifest import _SETTINGS, LARGEST_STORE, ManifestState, open_context, read_manifest
 from fairbrush.provenance.signing import ATTRIBUTION, Credentials, read_credentials, sign_file
 from fairbrush.provenance.stamp import read_stamp
 
@@ -197,7 +197,10 @@ def elsewhere(content: bytes, address: str, ours: Credentials) -> bytes:
 
 
 def test_reading_asks_nothing_of_the_network(
-    listener: tuple[str, list[int]], ours: Credentials, tmp_path: Path
+    listener: tuple[str, list[int]],
+    ours: Credentials,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     address, calls = listener
     remote = elsewhere(saved("JPEG"), address, ours)
@@ -206,6 +209,10 @@ def test_reading_asks_nothing_of_the_network(
     assert manifest.state is ManifestState.ELSEWHERE
     copy = signed(png(), credentials(make_signer(ocsp=address), tmp_path))
     assert read_manifest(copy, anchors=SIGNER.anchor.decode()) is not None
+    monkeypatch.setitem(_SETTINGS["verify"], "remote_manifest_fetch", True)  # type: ignore[arg-type]
+    manifest = read_manifest(remote)  # refused by the list of hosts, too, which has none
+    assert manifest is not None
+    assert manifest.state is ManifestState.ELSEWHERE
     assert calls == []
     with pytest.raises(c2pa.C2paError):  # as it is where nobody says no
         c2pa.Reader(None, BytesIO(remote))

@@ -25,6 +25,8 @@ MOST_REASONS = 10
 _SETTINGS = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True},
     "builder": {"thumbnail": {"enabled": False}},
+    # an identity assertion (CAWG) may name an address where its issuer's keys are
+    "core": {"decode_identity_assertions": False},
 }
 _UNTRUSTED = "signingCredential.untrusted"
 
@@ -68,11 +70,18 @@ def import_c2pa(purpose: str) -> Any:
     return c2pa
 
 
-def open_context(*, anchors: str | None = None) -> Any:
-    """The library's settings as we want them, to be used ``with``. anchors: certificates to trust, PEM."""
+def open_context(*, anchors: str | None = None, is_offline: bool = True) -> Any:
+    """The library's settings as we want them, to be used ``with``. anchors: certificates to trust, PEM.
+
+    ``is_offline``: whatever it would ask of the network, it is refused.
+    """
     c2pa = import_c2pa("For Content Credentials,")
-    trust = {} if anchors is None else {"trust": {"user_anchors": anchors}}
-    return c2pa.Context(settings=c2pa.Settings.from_dict({**_SETTINGS, **trust}))
+    wanted: dict[str, Any] = dict(_SETTINGS)
+    if anchors is not None:
+        wanted["trust"] = {"user_anchors": anchors}
+    if is_offline:
+        wanted["core"] = {**wanted["core"], "allowed_network_hosts": []}
+    return c2pa.Context(settings=c2pa.Settings.from_dict(wanted))
 
 
 def read_manifest(content: bytes, *, anchors: str | None = None) -> Manifest | None:

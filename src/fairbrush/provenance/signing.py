@@ -104,7 +104,10 @@ def _signed(content: bytes, parent: bytes, document: dict[str, Any], credentials
     authority = credentials.timestamp_authority
     signed = BytesIO()
     try:
-        with open_context() as context, c2pa.Builder(json.dumps(definition), context=context) as builder:
+        with (
+            open_context(is_offline=authority is None) as context,
+            c2pa.Builder(json.dumps(definition), context=context) as builder,
+        ):
             builder.set_intent(c2pa.C2paBuilderIntent.EDIT)  # adds c2pa.opened, of the parent
             builder.add_ingredient({"relationship": "parentOf"}, mime_type, BytesIO(parent))
             info = c2pa.C2paSignerInfo(
