@@ -346,8 +346,7 @@ class Lookup:
         """
         read = read_file(path, self._limits)
         content = unstamped(read)
-        if content is not read:
-            self._stamped.add(path)
+        (self._stamped.discard if content is read else self._stamped.add)(path)
         sha256 = hashlib.sha256(content).hexdigest()
         if not self._reads_metadata:
             return sha256

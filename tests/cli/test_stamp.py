@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from workspaces import Gallery, answer, command, pending, rows
 
 from fairbrush.corpus.images import ImageLimits, hash_file
 from fairbrush.corpus.stamped import original_of
+from fairbrush.lookup import Answer, Lookup
 
 SIGNER = make_signer()
 
@@ -66,6 +68,8 @@ def test_a_stamped_copy_is_the_same_image_to_every_command(
     assert [one["share_e12"] for one in third["artists"]] == [one["share_e12"] for one in first["artists"]]
     added = answer(workspace, "revenue", "add", "r-1", "1.00", "EUR", "--image", out / "image.webp")
     assert added["image"] == first["image"]["sha256"]
+    asked = ("report", "image", first["attribution_id"], "--image", out / "image.webp", "--json")
+    assert command(workspace, *asked).code == 0
 
 
 def test_names_are_stamped_only_of_those_who_opted_in_and_only_when_asked(
@@ -198,6 +202,24 @@ def test_what_cannot_be_stamped_is_said_and_stops_no_other(
     assert "Content Credentials" in failed["c.png"]
     assert len(ran.json["attributions"]) == 3  # answered and recorded all the same
     assert [one["stamp"] is None for one in ran.json["attributions"]] == [True, True, False]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["image.webp"]
+
+
+def test_interrupted_it_says_what_is_answered_and_stamped(
+    workspace: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attribute = Lookup.attribute
+
+    def stop(self: Lookup, paths: Sequence[Path]) -> Iterator[Answer]:
+        yield from attribute(self, paths[:1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lookup, "attribute", stop)
+    shutil.copy(image, tmp_path / "second.webp")
+    ran = command(workspace, "attribute", image, tmp_path / "second.webp", "--stamp", tmp_path / "out")
+    assert ran.code == 130
+    assert "1 of 2 images are answered and recorded" in ran.stderr
+    assert "1 new" in ran.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["image.webp"]
 
 

@@ -267,6 +267,8 @@ def _answer_all(
         if answers and record:
             n_recorded = sum(answer.attribution is not None for answer in answers)
             say(f"{n_recorded} of {len(found.images)} images are answered and recorded.")
+        if detail.stamping is not None:
+            detail.stamping.tell()
         raise
     failures = [{"path": str(r.path), "reason": str(r.reason), "detail": r.detail} for r in found.refusals]
     failures += [_failure(answer) for answer in answers if answer.attribution is None]

@@ -6,7 +6,6 @@ what the facts say and nothing else; what is uncertain is said to be.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairbrush.corpus.images import ImageLimits, read_file
+from fairbrush.corpus.images import ImageLimits, hash_file
 from fairbrush.errors import ImageRefusedError, ReportError
 from fairbrush.reports.pages.charts import COLOURS
 from fairbrush.reports.pages.image import phrases
@@ -104,7 +103,7 @@ def image_page(report: ImageReport, *, workspace: Path, words: Words, image: Pat
 def check_image(image: Path, report: ImageReport) -> None:
     """Raises ReportError where a file is not the image of the answer, or cannot be read."""
     try:
-        found = hashlib.sha256(read_file(image, ImageLimits())).hexdigest()
+        found = hash_file(image, ImageLimits())
     except ImageRefusedError as error:
         raise ReportError(
             f"{image} cannot be read: {error.detail or error.reason}", next_step="Name the image's file."
