@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from fairbrush.attribution import Attribution
 from fairbrush.corpus.images import ImageLimits, read_file
@@ -18,6 +19,8 @@ from fairbrush.durable import write_durably
 from fairbrush.errors import ConfigError, ImageRefusedError, StampError
 from fairbrush.provenance.inserting import Sign, stamp_file
 from fairbrush.provenance.stamp import stamp_of
+
+_MAY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class Stamper:
 def _check_names(images: Sequence[Path], folder: Path) -> None:
     taken: dict[str, Path] = {}
     for image in images:
-        # some systems take A.png and a.png for one
-        first = taken.setdefault(image.name.casefold(), image)
+        # some systems take A.png and a.png for one, and an accented letter for the letter and its accent
+        first = taken.setdefault(normalize("NFC", image.name.casefold()), image)
         if first is not image:
             raise ConfigError(
                 f"{first} and {image} would both be {folder / image.name}.",
@@ -112,7 +115,7 @@ def _put(target: Path, stamped: bytes, *, force: bool) -> bool:
 
 
 def _replace(image: Path, content: bytes, stamped: bytes) -> bool:
-    """Through a symbolic link the file that it leads to is replaced, with its permissions."""
+    """Through a symbolic link the file that it leads to is replaced; its owner and permissions stay."""
     if stamped == content:
         return False
     try:
@@ -125,9 +128,13 @@ def _replace(image: Path, content: bytes, stamped: bytes) -> bool:
             f"The file has {status.st_nlink} names (hard links), and only this one would be changed.",
             next_step="Stamp a copy: --stamp FOLDER",
         )
+    if not status.st_mode & _MAY_WRITE or not os.access(target, os.W_OK):
+        raise StampError(
+            "The file is read-only.", next_step="Allow writing to it, or stamp a copy: --stamp FOLDER"
+        )
     if not _holds(target, content):
         raise StampError("The file was changed meanwhile.", next_step="Ask again.")
-    _write(lambda: write_durably(target, stamped, mode=stat.S_IMODE(status.st_mode)), target)
+    _write(lambda: write_durably(target, stamped, like=target), target)
     return True
 
 
