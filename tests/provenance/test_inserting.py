@@ -204,6 +204,12 @@ def doctype() -> bytes:
     return saved("JPEG", xmp=bomb + FOREIGN.replace(b"Ein Hafen", b"&b;"))
 
 
+def pictures_counted_over_the_xmp() -> bytes:
+    """As a phone's second picture is found: so many bytes after the index, which lies before the XMP here."""
+    content = saved("JPEG", xmp=FOREIGN)
+    return content[:2] + b"\xff\xe2\0\x08MPF\0MM" + content[2:] + saved("JPEG")
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -222,6 +228,7 @@ def doctype() -> bytes:
             "no RDF",
         ),
         (saved("JPEG", xmp=FOREIGN.replace(b"Ein Hafen", b"x" * 64_000)), "do not fit"),
+        (pictures_counted_over_the_xmp(), "more than one picture"),
         (png()[:60], "cut short"),
         (b"\xff\xd8\xff\xe0", "before its end"),
         (b"RIFF\x04\0\0\0WEBP", "empty"),

@@ -98,6 +98,11 @@ def _insert(content: bytes, stamp: Stamp) -> bytes:
     place = _place(container, content, parts)
     if packets:
         old, start = packets[0].part, packets[0].start
+        if container is Container.JPEG and any(_counts_on(part, old, content) for part in parts):
+            raise StampError(
+                "It holds more than one picture (MPF), and a longer XMP would move the others.",
+                next_step="Save it as PNG and ask again.",
+            )
         body = content[old.body_start : start] + with_stamp(content[start : old.body_stop], stamp)
         edits = [with_body(container, old, body)]
     else:
@@ -109,6 +114,12 @@ def _insert(content: bytes, stamp: Stamp) -> bytes:
     if container is Container.WEBP:
         edits.append(_webp_edit(content, parts))
     return edited(content, edits)
+
+
+def _counts_on(part: Part, old: Part, content: bytes) -> bool:
+    """Whether it is an index of pictures, which counts their places from itself on, over the old part."""
+    is_index = part.name == b"\xe2" and content.startswith(b"MPF\0", part.body_start, part.body_stop)
+    return is_index and part.start < old.start
 
 
 def _place(container: Container, content: bytes, parts: list[Part]) -> int:
