@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fairbrush.cli.answers import COLUMNS, how_sure, rows_of
 from fairbrush.cli.explanation import explained, explanation, input_lines, why_json, why_lines
 from fairbrush.cli.output import (
     CsvFlag,
@@ -21,7 +22,6 @@ from fairbrush.cli.output import (
     JsonFlag,
     NlFlag,
     OutputOption,
-    Row,
     choose_format,
     emit,
     printable,
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
 SCHEMA = "fairbrush.attributions/1"
 FAILURE_SCHEMA = "fairbrush.failure/1"
 STREAM = Path("-")
-COLUMNS = ("image", "to", "id", "share", "low", "high", "similarity", "z", "attribution_id")
 
 
 def attribute(
@@ -282,7 +281,7 @@ def _answer_all(
     elif format_ is not Format.NL:
         documents = [detail.document(attribution) for attribution in attributions]
         document = {"schema": SCHEMA, "attributions": documents, "failures": failures}
-        rows = [row for attribution in attributions for row in _rows(attribution)]
+        rows = [row for attribution in attributions for row in rows_of(attribution)]
         emit(rows, format_, columns=COLUMNS, document=document, output=output)
     for failure in failures:
         say(f"failed: {failure['path']}: {failure['reason']}. {failure['detail']}")
@@ -292,12 +291,12 @@ def _answer_all(
 
 
 def _answer_table(attributions: Sequence[Attribution], output: Path | None, detail: _Detail) -> None:
-    rows = [row for attribution in attributions for row in _rows(attribution)]
+    rows = [row for attribution in attributions for row in rows_of(attribution)]
     if not rows:
         return
     shown = [name for name in COLUMNS if name not in ("id", "attribution_id")]
     text = table([{name: row[name] for name in shown} for row in rows])
-    sure = [_how_sure(attribution) for attribution in attributions if attribution.confidence]
+    sure = [how_sure(attribution) for attribution in attributions if attribution.confidence]
     if sure:
         text += "\n" + "".join(printable(line) + "\n" for line in sure)
     text += "".join(detail.words(attribution) for attribution in attributions)
@@ -305,15 +304,6 @@ def _answer_table(attributions: Sequence[Attribution], output: Path | None, deta
     for attribution in attributions:
         if attribution.reason:
             say(f"{attribution.image.path}: {attribution.reason}")
-
-
-def _how_sure(attribution: Attribution) -> str:
-    line = f"{attribution.image.path}: {attribution.confidence}"
-    if attribution.steadiness is None:
-        return line
-    others = f"{attribution.steadiness:.0%} of other samples of the artists' works would"
-    same = "pay the same hands at least half of it" if attribution.artists else "credit nobody either"
-    return f"{line}; {others} {same}"
 
 
 def find(images: Sequence[Path]) -> FoundImages:
@@ -386,27 +376,3 @@ def _drain_if_due(workspace: Path, *, many: bool) -> None:
             say(f"  next: {error.next_step}")
         return
     say_drained(drained)
-
-
-def _rows(attribution: Attribution) -> Iterator[Row]:
-    """One row for each who is paid a part, the model first, what is unattributed last."""
-    image, key = str(attribution.image.path), attribution.attribution_id
-    empty = {"low": None, "high": None, "similarity": None, "z": None, "attribution_id": key}
-    model = str(attribution.identity["model_id"])
-    yield {"image": image, "to": f"model {model}", "id": model, "share": attribution.model_share, **empty}
-    for one in attribution.artists:
-        low, high = one.interval or (None, None)
-        yield {
-            "image": image,
-            "to": one.artist.name,
-            "id": one.artist.artist_id,
-            "share": one.share,
-            "low": low,
-            "high": high,
-            "similarity": one.similarity,
-            "z": one.z,
-            "attribution_id": key,
-        }
-    low, high = attribution.unattributed_interval or (None, None)
-    last = {**empty, "low": low, "high": high}
-    yield {"image": image, "to": "(unattributed)", "id": None, "share": attribution.unattributed, **last}
