@@ -286,7 +286,7 @@ def containers(draw: st.DrawFn) -> bytes:
     return b"RIFF" + struct.pack("<I", len(inside)) + inside + trailing
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(containers())
 def test_any_whole_container_gives_its_bytes_back(content: bytes) -> None:
     copy = stamped(content)
@@ -295,7 +295,7 @@ def test_any_whole_container_gives_its_bytes_back(content: bytes) -> None:
     assert read_back(copy) == stamp_for(content)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(FILES)), st.data())
 def test_a_broken_file_is_refused_or_stamped_never_anything_else(name: str, data: st.DataObject) -> None:
     content = bytearray(stamped(FILES[name]) if data.draw(st.booleans()) else FILES[name])

@@ -135,7 +135,7 @@ def _read_anchors(file: Path) -> str:
 
 def _standings(context: typer.Context, inspections: Sequence[Inspection]) -> Mapping[Path, Standing]:
     """By image, where there is a workspace and something to ask it."""
-    from fairbrush.provenance.inspecting import standing
+    from fairbrush.provenance.inspecting import standings
 
     stamped = {one.path: one.attribution for one in inspections if one.attribution is not None}
     settings = load_settings(workspace=context.obj)
@@ -150,7 +150,7 @@ def _standings(context: typer.Context, inspections: Sequence[Inspection]) -> Map
         say_drained(drain_records(workspace, wait_s=0))
     try:
         with registry(context, readonly=True) as store:
-            return {path: standing(store.connection, stamp) for path, stamp in stamped.items()}
+            return dict(zip(stamped, standings(store.connection, [*stamped.values()]), strict=True))
     except StoreError as error:
         say(f"{error.message} The ledger was not asked.")
         return {}

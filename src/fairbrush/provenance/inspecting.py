@@ -7,12 +7,13 @@ the file holds, the answer is a statement; only a file that is no image is an er
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fairbrush.corpus.containers import sniff_format
 from fairbrush.corpus.generation.facts import GenerationMetadata
@@ -111,20 +112,38 @@ def inspect_file(path: Path, limits: ImageLimits, *, anchors: str | None = None)
     )
 
 
-def standing(connection: DuckDBPyConnection, stamp: Stamp) -> Standing:
-    """What the ledger has under the stamp's attribution_id, against what the stamp says."""
-    found = connection.execute(
-        "SELECT body_digest, image_sha256, model_id, value_function, encoder_id, index_manifest_digest,"
-        " calibration_id, model_share_e12, unattributed_e12, recorded_at FROM attribution"
-        " WHERE attribution_id = ?",
-        [stamp.attribution_id],
-    ).fetchall()
-    if not found:
+def standings(connection: DuckDBPyConnection, stamps: Sequence[Stamp]) -> list[Standing]:
+    """What the ledger has under each stamp's attribution_id, against what the stamp says."""
+    ids = [sorted({stamp.attribution_id for stamp in stamps})]
+    attributions = {
+        found[0]: found
+        for found in connection.execute(
+            "SELECT attribution_id, recorded_at, body_digest, image_sha256, model_id, value_function,"
+            " encoder_id, index_manifest_digest, calibration_id, model_share_e12, unattributed_e12"
+            " FROM attribution"
+            " WHERE attribution_id IN (SELECT unnest(?::VARCHAR[]))",
+            ids,
+        ).fetchall()
+    }
+    shares = defaultdict[str, list[tuple[str, int]]](list)
+    for attribution_id, artist_id, share_e12 in connection.execute(
+        "SELECT attribution_id, artist_id, share_e12 FROM attribution_share"
+        " WHERE attribution_id IN (SELECT unnest(?::VARCHAR[]))",
+        ids,
+    ).fetchall():
+        shares[attribution_id].append((artist_id, share_e12))
+    return [
+        _standing(stamp, attributions.get(stamp.attribution_id), shares[stamp.attribution_id])
+        for stamp in stamps
+    ]
+
+
+def _standing(
+    stamp: Stamp, attribution: tuple[Any, ...] | None, shares: Sequence[tuple[str, int]]
+) -> Standing:
+    if attribution is None:
         return Standing(LedgerWord.UNKNOWN)
-    *recorded, recorded_at = found[0]
-    shares = connection.execute(
-        "SELECT artist_id, share_e12 FROM attribution_share WHERE attribution_id = ?", [stamp.attribution_id]
-    ).fetchall()
+    _, recorded_at, *recorded = attribution
     said = (
         stamp.record_digest,
         stamp.image_sha256,
