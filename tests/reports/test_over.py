@@ -3,7 +3,11 @@
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
 import tempfile
+import time
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import duckdb
 import pytest
 
 from fairbrush.errors import QueryError
+from fairbrush.reports import over as reading
 from fairbrush.reports.over import find_data_files
 from fairbrush.reports.sql import QueryResult, run_read_only
 
@@ -83,6 +88,13 @@ def test_only_files_that_the_query_names_are_read(folder: Path) -> None:
     assert over(folder, "SELECT count(*) FROM sales").rows == [(2,)]
     with pytest.raises(QueryError, match=r"damaged\.parquet cannot be read: .*Correct the file"):
         over(folder, "FROM damaged")
+
+
+def test_a_name_within_a_word_is_not_named(folder: Path) -> None:
+    (folder / "sale.json").write_text("no JSON")
+    assert over(folder, "SELECT count(*) FROM sales").rows == [(2,)]
+    (folder / 'a"b.csv').write_text("word\nmine\n")
+    assert over(folder, 'SELECT word, count(*) FROM sales, "a""b" GROUP BY word').rows == [("mine", 2)]
 
 
 # {data} is the folder, {folder} the one around it.
@@ -176,6 +188,26 @@ def test_a_link_leads_nowhere_else(folder: Path) -> None:
     assert (found.rows, found.notes[0]) == ([(2,)], "left out: deep.csv: it leads out of the folder")
 
 
+def test_a_file_swapped_for_a_link_is_not_followed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find_data_files(folder)
+    (folder / "sales.csv").unlink()
+    (folder / "sales.csv").symlink_to(folder.parent / "secret.csv")
+    monkeypatch.setattr(reading, "find_data_files", lambda _: found)  # they were looked at before
+    with pytest.raises(QueryError, match=r"sales\.csv cannot be read") as refusal:
+        over(folder, "FROM sales")
+    assert "hidden" not in str(refusal.value)
+
+
+def test_files_alike_but_for_one_value_are_not_mixed_up(folder: Path) -> None:
+    files = [folder / f"part{n}.parquet" for n in range(3)]
+    with duckdb.connect() as connection:
+        for n, file in enumerate(files):
+            connection.execute(f"COPY (SELECT {n} AS n) TO '{file}'")
+            os.utime(file, (1, 1))
+    assert len({file.stat().st_size for file in files}) == 1
+    assert over(folder, "FROM part0, part1, part2").rows == [(0, 1, 2)]
+
+
 @pytest.mark.parametrize("name", ["s*.csv", "s?les.csv", "s[a]les.csv", "**.csv", "[!x]ales.csv"])
 def test_a_name_is_no_pattern(folder: Path, name: str) -> None:
     (folder / name).write_text("word\nmine\n")
@@ -202,6 +234,16 @@ def test_two_files_of_one_stem_go_by_their_whole_names(folder: Path) -> None:
     (folder / "SALES.json").write_text(json.dumps([{"a": 1}]))
     assert over(folder, 'SELECT count(*) FROM "sales.csv"').rows == [(2,)]
     assert over(folder, 'FROM "SALES.json"').rows == [(1,)]
+
+
+def test_of_files_that_only_capitals_tell_apart_one_is_left_out(folder: Path) -> None:
+    (folder / "sales.CSV").write_text("a\n1\n")
+    if len(list(folder.glob("[sS]ales.*"))) == 1:
+        pytest.skip("this file system does not tell capitals apart")
+    files, left_out = find_data_files(folder)
+    assert [file.table for file in files if "sales" in file.table] == ["sales.CSV"]
+    assert left_out == ["sales.csv: sales.CSV has this name"]
+    assert over(folder, 'FROM "sales.CSV"').rows == [(1,)]
 
 
 def test_a_name_that_is_no_text_is_left_out(folder: Path) -> None:
@@ -242,4 +284,28 @@ def test_nothing_is_left_in_the_temporary_folder(
     assert over(folder, "SELECT count(*) FROM sales").rows == [(2,)]
     with pytest.raises(QueryError):
         over(folder, "SELECT nope FROM sales")
+    assert list(scratch.iterdir()) == []
+
+
+STUCK = "SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))"  # one step of minutes
+
+
+def test_ctrl_c_ends_even_a_step_that_hears_nothing(folder: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "fairbrush", "sql", STUCK, "--over", str(folder)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as asked:
+        while not list(scratch.glob("*/over.duckdb")):
+            assert asked.poll() is None
+            time.sleep(0.1)
+        time.sleep(1)
+        asked.send_signal(signal.SIGINT)
+        _, stderr = asked.communicate(timeout=30)
+    assert (asked.returncode, stderr) == (130, "fairbrush: Interrupted.\n")
     assert list(scratch.iterdir()) == []

@@ -68,10 +68,24 @@ def test_a_select_gives_columns_and_rows(database):
         "UNPIVOT attribution_share ON rank, phi",
         "SELECT body->>'$.policy.b' FROM attribution",
         "/* a comment; */ SELECT ';'",
+        "SELECT " + "+".join(["1"] * 900),
+        'SELECT \'"type":"COPY_QUERY_NODE"\'',
+        "FROM test_all_types()",
     ],
 )
 def test_what_only_reads_is_run(database, query):
     assert run_read_only(database, query).rows
+
+
+def test_moments_with_a_zone_are_given_in_utc(database):
+    moment = "TIMESTAMPTZ '2026-01-01 01:00+02'"
+    query = f"/* ; */ SELECT {moment} AS a, ';' AS a, [{moment}] AS l; -- that is all"
+    result = run_read_only(database, query, limit=5)
+    assert result.columns == ("a", "a", "l")
+    assert result.types == ("TIMESTAMP WITH TIME ZONE", "VARCHAR", "VARCHAR")
+    ((moment, *others),) = result.rows
+    assert (moment.isoformat(), others[0]) == ("2025-12-31T23:00:00+00:00", ";")
+    assert others[1].startswith("[")
 
 
 def test_a_limit_stops_early_and_says_so(database):
@@ -203,6 +217,7 @@ def test_no_secret_is_listed(database, monkeypatch, tmp_path):
         ("EXPLAIN (ANALYZE) CREATE TABLE x AS SELECT 1", "CREATE is refused"),
         ("CHECKPOINT", "CALL is refused"),
         ("PRAGMA database_list", "PRAGMA is refused"),
+        ("PIVOT attribution ON model_id USING count(*)", "PIVOT is run only with its values"),
         ("", "The query is empty"),
         (" ; -- nothing", "The query is empty"),
     ],

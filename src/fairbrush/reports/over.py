@@ -9,6 +9,9 @@ A table is called after its file: ``sales.csv`` is ``over.sales``, and ``sales``
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from fairbrush.errors import QueryError
 from fairbrush.reports.parquet import quoted
+from fairbrush.reports.stoppable import Stoppable
 from fairbrush.store import DuckDBConfig
 
 if TYPE_CHECKING:
@@ -42,8 +46,9 @@ _CONFIG: DuckDBConfig = {
     "allow_community_extensions": "false",
     "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",
+    "enable_external_file_cache": "false",  # each file is read by the same name
 }
-_WILD = "*?["
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,13 @@ class DataFile:
     table: str
     path: Path
 
-    @property
-    def literal(self) -> str:
-        """The path as DuckDB reads it without taking it for a pattern: ``s*.csv`` is one file."""
-        return "".join(f"[{letter}]" if letter in _WILD else letter for letter in str(self.path))
+    def is_named_in(self, text: str) -> bool:
+        """Whether a query, casefolded, may mean it: its name stands there as a word, quoted or not."""
+        name = self.table.casefold()
+        return any(
+            re.search(rf"(?<!\w){re.escape(written)}(?!\w)", text)
+            for written in {name, name.replace('"', '""'), name.replace("'", "''")}
+        )
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ def staged_files(folder: Path, query: str) -> Iterator[Staged]:
             next_step=f"--over reads the files of one folder that end in {', '.join(_READERS)}.",
         )
     text = query.casefold()
-    named = [file for file in files if file.table.casefold() in text] or files
+    named = [file for file in files if file.is_named_in(text)] or files
     with tempfile.TemporaryDirectory(prefix="fairbrush-over-") as scratch:
         database = Path(scratch) / f"{CATALOG}.duckdb"
         _copy(named, database)
@@ -104,11 +112,14 @@ def find_data_files(folder: Path) -> tuple[list[DataFile], list[str]]:
         else:
             good.append(path)
     stems = Counter(path.stem.casefold() for path in good)
-    files = [
-        DataFile(path.stem if stems[path.stem.casefold()] == 1 else path.name, path.resolve())
-        for path in good
-    ]
-    return files, left_out
+    files: dict[str, DataFile] = {}
+    for path in good:
+        table = path.stem if stems[path.stem.casefold()] == 1 else path.name
+        if other := files.get(table.casefold()):  # sales.csv and sales.CSV
+            left_out.append(f"{path.name}: {other.path.name} has this name")
+        else:
+            files[table.casefold()] = DataFile(table, path.resolve())
+    return list(files.values()), left_out
 
 
 def _problem(path: Path, root: Path) -> str | None:
@@ -125,26 +136,54 @@ def _problem(path: Path, root: Path) -> str | None:
 
 
 def _copy(files: Sequence[DataFile], database: Path) -> None:
-    """One connection that can open these files and no others."""
+    """One connection that can open these files and no others, each by the name of the open file.
+
+    So a name is no pattern, and what was swapped for a link since it was looked at is not followed.
+    """
     import duckdb
 
-    with duckdb.connect(str(database), config=_CONFIG) as connection:
-        openable = [name for file in files for name in (str(file.path), file.literal)]
-        connection.execute("SET allowed_paths = ?", [openable])
-        connection.execute("SET enable_external_access = false")
+    connection = duckdb.connect(str(database), config=_CONFIG)
+    place = os.open(os.devnull, os.O_RDONLY)
+    name = f"/dev/fd/{place}"
+
+    def copy_each() -> None:
         for file in files:
-            try:
-                _copy_one(connection, file)
-            except duckdb.InterruptException as error:
-                raise KeyboardInterrupt from error
-            except duckdb.Error as error:
-                reason = str(error).splitlines()[0].rstrip(".")
-                raise QueryError(
-                    f"{file.path} cannot be read: {reason}.",
-                    next_step="Correct the file, or take it out of the folder.",
-                ) from error
+            _copy_one(connection, file, place, name)
+
+    copying = Stoppable(connection, copy_each)
+    try:
+        connection.execute("SET allowed_paths = ?", [[str(file.path) for file in files]])
+        connection.execute("SET enable_external_access = false")
+        copying.run()
+    finally:
+        copying.close()
+        os.close(place)
 
 
-def _copy_one(connection: duckdb.DuckDBPyConnection, file: DataFile) -> None:
-    reader = _READERS[file.path.suffix.lower()]
-    connection.execute(f"CREATE TABLE {quoted(file.table)} AS FROM {reader}", [file.literal])
+def _copy_one(connection: duckdb.DuckDBPyConnection, file: DataFile, place: int, name: str) -> None:
+    import duckdb
+
+    try:
+        _open_as(file.path, place)
+        reader = _READERS[file.path.suffix.lower()]
+        connection.execute(f"CREATE TABLE {quoted(file.table)} AS FROM {reader}", [name])
+    except duckdb.InterruptException:
+        raise
+    except (duckdb.Error, OSError) as error:
+        told = str(getattr(error, "strerror", None) or error)
+        reason = told.splitlines()[0].replace(name, file.path.name).rstrip(".")
+        raise QueryError(
+            f"{file.path} cannot be read: {reason}.",
+            next_step="Correct the file, or take it out of the folder.",
+        ) from error
+
+
+def _open_as(path: Path, place: int) -> None:
+    """Raises OSError for a link, and for what is no file."""
+    opened = os.open(path, os.O_RDONLY | _NO_LINK)
+    try:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError("it is not a file")
+        os.dup2(opened, place)
+    finally:
+        os.close(opened)

@@ -9,16 +9,19 @@ and change no setting. What lies in a folder named with --over is copied in befo
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.errors import QueryError
 from fairbrush.reports.over import CATALOG, Staged, staged_files
 from fairbrush.reports.parquet import quoted
+from fairbrush.reports.stoppable import Stoppable
 from fairbrush.store import DATABASE_NAME, DuckDBConfig, connect_when_free
 
 if TYPE_CHECKING:
@@ -42,7 +45,11 @@ _LOCK = (
 )
 # of a parsed SELECT: each other kind of node writes, as COPY_QUERY_NODE does
 _READING_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
-
+# in the text, however deep it is nested: within a string of the query the quotes would be escaped
+_NODE = re.compile(r'"type"\s*:\s*"(\w+_NODE)"')
+_ZONED = "TIMESTAMP WITH TIME ZONE"
+_WITH_ZONE = re.compile(f"{_ZONED}|TIMESTAMPTZ_NS")  # lists and structs of them too
+_BATCH = 20_000  # rows at a time, so that Ctrl-C is heard between them
 
 MOST_BYTES = 2**20  # of a query in a file
 _LONGEST_OPTIONS = 16  # words of EXPLAIN (ANALYZE, FORMAT json)
@@ -107,20 +114,63 @@ def run_read_only(
         raise QueryError("The query is not valid text.", next_step="Retype it.")
     with ExitStack() as opened:
         staged = opened.enter_context(staged_files(over, query)) if over is not None else None
-        connection = opened.enter_context(connect_read_only(database_file, wait_s=wait_s, staged=staged))
+        connection = connect_read_only(database_file, wait_s=wait_s, staged=staged)
+        asked = Stoppable(connection, lambda: _ask(connection, query, limit))
+        opened.callback(asked.close)
         notes = _notes(connection, staged, query) if staged else ()
         try:
-            _check_one_select(connection, query)
-            connection.execute(query)
-            described = connection.description or ()
-            columns, types = (tuple(str(column[place]) for column in described) for place in (0, 1))
-            rows = connection.fetchall() if limit is None else connection.fetchmany(limit + 1)
-        except duckdb.InterruptException as error:
-            raise KeyboardInterrupt from error
+            columns, types, rows = asked.run()
         except duckdb.Error as error:
             raise _query_error(query, error, source, notes) from error
     truncated = limit is not None and len(rows) > limit
     return QueryResult(columns, types, rows[:limit] if truncated else rows, truncated, notes)
+
+
+def _ask(
+    connection: duckdb.DuckDBPyConnection, query: str, limit: int | None
+) -> tuple[tuple[str, ...], tuple[str, ...], list[tuple[Any, ...]]]:
+    """Columns, types and rows, one more than ``limit`` where there are more."""
+    _check_one_select(connection, query)
+    connection.execute(query)
+    described = connection.description or ()
+    columns, types = (tuple(str(column[place]) for column in described) for place in (0, 1))
+    zoned = any(map(_WITH_ZONE.search, types))
+    if zoned:
+        connection.execute(_in_utc(query, types))
+    rows: list[tuple[Any, ...]] = []
+    while limit is None or len(rows) <= limit:
+        batch = connection.fetchmany(_BATCH if limit is None else min(_BATCH, limit + 1 - len(rows)))
+        if not batch:
+            break
+        rows += (_with_zones(row, types) for row in batch) if zoned else batch
+    return columns, _given_types(types), rows
+
+
+def _in_utc(query: str, types: Sequence[str]) -> str:
+    """The query with its moments in UTC: DuckDB gives those with a zone to Python only where pytz is."""
+    import duckdb
+
+    content = query.encode()
+    ends = [at for at, _ in duckdb.tokenize(query) if content[at : at + 1] == b";"]
+    names = [f"c{number}" for number in range(len(types))]
+    shown = [
+        f"{name} AT TIME ZONE 'UTC'" if kind == _ZONED else name if kind == given else f"{name}::{given}"
+        for name, kind, given in zip(names, types, _given_types(types), strict=True)
+    ]
+    alone = content[: min(ends, default=None)].decode()
+    return f"SELECT {', '.join(shown)} FROM ({alone}\n) AS answer({', '.join(names)})"
+
+
+def _with_zones(row: Sequence[Any], types: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(
+        value.replace(tzinfo=UTC) if kind == _ZONED and isinstance(value, datetime) else value
+        for value, kind in zip(row, types, strict=True)
+    )
+
+
+def _given_types(types: Sequence[str]) -> tuple[str, ...]:
+    """What Python cannot be given is text: nanoseconds with a zone, and moments with one in lists."""
+    return tuple("VARCHAR" if kind != _ZONED and _WITH_ZONE.search(kind) else kind for kind in types)
 
 
 def connect_read_only(
@@ -182,6 +232,10 @@ def _check_one_select(connection: duckdb.DuckDBPyConnection, query: str) -> None
         raise QueryError("The query is empty.", next_step='Try "SELECT * FROM top_artists".')
     for statement in statements:
         kind = _kind(connection, statement.query, _kind_name(statement))
+        if kind == "MULTI":  # of which the first makes a type of the values that are there
+            raise QueryError(
+                "PIVOT is run only with its values.", next_step="Name them: ON column IN ('a', 'b')."
+            )
         if kind != "SELECT":
             raise QueryError(
                 f"{kind} is refused: {' '.join(statement.query.split())[:60]}.",
@@ -199,10 +253,10 @@ def _kind(connection: duckdb.DuckDBPyConnection, text: str, kind: str) -> str:
     if kind != "SELECT":
         return kind
     serialized = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0]
-    parsed = json.loads(serialized)
-    if parsed["error"]:
+    found = set(_NODE.findall(serialized))
+    if not found:  # no SELECT that DuckDB can write down
         return "This SELECT"
-    writing = sorted(_node_kinds(parsed["statements"]) - _READING_NODES)
+    writing = sorted(found - _READING_NODES)
     return writing[0].partition("_")[0] if writing else kind
 
 
@@ -219,17 +273,6 @@ def _explained(connection: duckdb.DuckDBPyConnection, text: str) -> tuple[str, s
             continue
         return end, _kind_name(statement)
     return None
-
-
-def _node_kinds(part: Any) -> set[str]:
-    """Of all query nodes in a parsed statement."""
-    if isinstance(part, list):
-        return set().union(*map(_node_kinds, part))
-    if not isinstance(part, dict):
-        return set()
-    found = set().union(*map(_node_kinds, part.values()))
-    kind = part.get("type")
-    return found | {kind} if isinstance(kind, str) and kind.endswith("_NODE") else found
 
 
 def _kind_name(statement: duckdb.Statement) -> str:
