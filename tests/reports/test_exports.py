@@ -17,7 +17,7 @@ from story import Story
 from workspaces import Gallery, answer, command, pending
 
 from fairbrush.errors import ReportError
-from fairbrush.reports.exports import export_database
+from fairbrush.reports.exports import check_folder, export_database
 from fairbrush.store import Store, utc_now
 
 IBAN = "DE89370400440532013000"
@@ -172,6 +172,12 @@ def test_only_a_new_or_empty_folder_is_written(told: Path, tmp_path: Path) -> No
     ran = command(told, "export", tmp_path / "none" / "out")
     assert "the folder around it does not exist" in ran.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "full", "link"]
+
+
+def test_the_folder_one_stands_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ReportError, match=r"You are in that folder\..*Name a new folder in it"):
+        check_folder(Path())
 
 
 def test_views_come_after_what_they_read(tmp_path: Path) -> None:

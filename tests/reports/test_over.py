@@ -188,6 +188,17 @@ def test_a_link_leads_nowhere_else(folder: Path) -> None:
     assert (found.rows, found.notes[0]) == ([(2,)], "left out: deep.csv: it leads out of the folder")
 
 
+def test_of_many_files_that_are_left_out_the_first_are_named(folder: Path) -> None:
+    for number in range(25):
+        (folder / f"out{number:02}.csv").symlink_to("/etc/passwd")
+    notes = over(folder, "SELECT count(*) FROM sales").notes
+    assert (len(notes), notes[0], notes[-1]) == (
+        21,
+        "left out: out00.csv: it leads out of the folder",
+        "left out: 5 more.",
+    )
+
+
 def test_a_file_swapped_for_a_link_is_not_followed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = find_data_files(folder)
     (folder / "sales.csv").unlink()

@@ -108,6 +108,8 @@ def check_folder(folder: Path) -> None:
     """Raises ReportError where something is there already, or the folder around is not."""
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise ReportError(f"{folder} is there already.", next_step="Name a folder that is new or empty.")
+    if folder.exists() and folder.samefile(Path.cwd()):  # it is replaced: a shell in it would stand nowhere
+        raise ReportError("You are in that folder.", next_step="Name a new folder in it.")
     if not folder.absolute().parent.is_dir():
         raise ReportError(
             f"{folder} cannot be made: the folder around it does not exist.", next_step="Make that first."

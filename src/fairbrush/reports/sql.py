@@ -49,6 +49,7 @@ _READING_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CT
 _NODE = re.compile(r'"type"\s*:\s*"(\w+_NODE)"')
 _ZONED = "TIMESTAMP WITH TIME ZONE"
 _WITH_ZONE = re.compile(f"{_ZONED}|TIMESTAMPTZ_NS")  # lists and structs of them too
+_TOLD = 20  # files that are left out, by name
 _BATCH = 20_000  # rows at a time, so that Ctrl-C is heard between them
 
 MOST_BYTES = 2**20  # of a query in a file
@@ -216,8 +217,10 @@ def _notes(connection: duckdb.DuckDBPyConnection, staged: Staged, query: str) ->
         "SELECT table_name FROM information_schema.tables WHERE table_catalog <> ?", [CATALOG]
     ).fetchall()
     theirs = {name.casefold() for (name,) in found}
+    more = len(staged.left_out) - _TOLD
     return (
-        *(f"left out: {line}" for line in staged.left_out),
+        *(f"left out: {line}" for line in staged.left_out[:_TOLD]),
+        *([f"left out: {more:,} more."] if more > 0 else ()),
         *(
             f"{table} is the workspace's own table here; the file's is {CATALOG}.{quoted(table)}."
             for table in staged.tables
