@@ -102,13 +102,11 @@ def settled_lines(
     """By settlement, in their order: the lines it settles that are named, or that one of the records did."""
     rows = connection.execute(
         f"""
-        SELECT settlement_id, revenue_id FROM ({SETTLED_LINES}) JOIN settlement USING (settlement_id)
-        WHERE revenue_id IN (SELECT unnest($1::TEXT[])) OR EXISTS (
-            SELECT 1 FROM settlement_line line
-            WHERE line.settlement_id = settlement.settlement_id AND line.revenue_id = settled.revenue_id
-            AND line.attribution_id IN (SELECT unnest($2::TEXT[])))
-        ORDER BY number, revenue_id
-        """.replace(f"({SETTLED_LINES})", f"({SETTLED_LINES}) settled"),
+        SELECT settlement_id, revenue_id
+        FROM ({SETTLED_LINES} AND (line.revenue_id IN (SELECT unnest($1::TEXT[]))
+            OR line.attribution_id IN (SELECT unnest($2::TEXT[]))))
+        JOIN settlement USING (settlement_id) ORDER BY number, revenue_id
+        """,
         [list(revenue_ids), list(attribution_ids)],
     ).fetchall()
     found: dict[str, list[str]] = defaultdict(list)
