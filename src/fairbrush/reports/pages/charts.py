@@ -21,7 +21,7 @@ COLOURS = ("#0a78b8", "#cf5a00", "#0a8a66", "#b0609a", "#7a7a7a")
 _OPEN = re.compile(r"<svg\b[^>]*?viewBox=\"([^\"]*)\"[^>]*>")
 
 
-def chart_svg(chart: Any, *, label: str) -> Markup:
+def chart_svg(chart: Any, *, label: str, width: int = WIDTH) -> Markup:
     """``chart``: an ``altair`` chart without a theme or a width. ``label``: what it shows, in a sentence.
 
     Raises ReportError where the extra ``report`` is not installed.
@@ -31,7 +31,7 @@ def chart_svg(chart: Any, *, label: str) -> Markup:
     from vl_convert import vegalite_to_svg
 
     dressed = chart.properties(
-        width=WIDTH, autosize={"type": "fit-x", "contains": "padding"}, background="transparent"
+        width=width, autosize={"type": "fit-x", "contains": "padding"}, background="transparent"
     ).configure(
         font="system-ui, sans-serif",
         axis={

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fairbrush.reports.pages.charts import COLOURS, WIDTH, chart_svg, import_altair
+from fairbrush.reports.pages.charts import COLOURS, chart_svg, import_altair
 from fairbrush.reports.pages.words import Language, Words, visible
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+_WIDTH = 350  # pixels: as wide as a phone, so that what is written is as large as on the page
 _BAR, _ROW, _ABOVE = 16, 48, 18  # pixels; a label stands above its bar, so that it may be long
-_ROOM = 1.32  # beside the longest bar, for what is written there
+_ROOM = 1.4  # beside the longest bar, for what is written there
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def bars_svg(bars: Sequence[Bar], *, label: str, words: Words, has_axis: bool) -
     percent = "'%'" if words.language is Language.ENGLISH else "' %'"
     axis = altair.Axis(
         title=None,
-        tickCount=6,
+        tickCount=4,
         domain=False,
         ticks=False,
         labelExpr=f"round(datum.value * 100) + {percent}",
@@ -67,7 +68,7 @@ def bars_svg(bars: Sequence[Bar], *, label: str, words: Words, has_axis: bool) -
         ),
         base.mark_text(align="left", dx=8).encode(x="beside:Q", text="text:N"),
         base.transform_filter("datum.text != ''")
-        .mark_text(align="left", dy=-_ABOVE, limit=WIDTH)
+        .mark_text(align="left", dy=-_ABOVE, limit=_WIDTH)
         .encode(x=altair.value(0), text="label:N"),
     ]
     if any(bar.low is not None for bar in bars):  # a mark without any data has no name for a screen reader
@@ -79,4 +80,4 @@ def bars_svg(bars: Sequence[Bar], *, label: str, words: Words, has_axis: bool) -
             end.encode(x="high:Q"),
         ]
     rows = len(dict.fromkeys(bar.label for bar in bars))
-    return chart_svg(altair.layer(*layers).properties(height=_ROW * rows), label=label)
+    return chart_svg(altair.layer(*layers).properties(height=_ROW * rows), label=label, width=_WIDTH)
