@@ -113,6 +113,8 @@ def _money_lines(report: ImageReport) -> list[str]:
             lines.append(
                 printable(f"  {_amount(part.exact_minor, currency)}  {part.step}{whose}: {part.place}") + "\n"
             )
+        if owed_back := sum(line.owed_back_minor for line in earned):
+            lines.append(f"  {_amount(owed_back, currency)}  was paid out before a division was taken back\n")
     return lines
 
 

@@ -158,6 +158,84 @@ def test_all_images_together_come_to_what_was_settled(story: Story, reports: dic
     assert len(told) == 11
 
 
+def test_what_was_paid_before_a_dispute_counts_for_what_is_divided_after_it(story: Story, tmp_path: Path):
+    """Paid 5.62 for October; contested in November, and found to have been right."""
+    workspace = Path(shutil.copytree(story.workspace, tmp_path / "space"))
+    contested = story.answers["andy-again"]["attribution_id"]
+    lines = read(workspace, contested).money.lines
+    assert [line.owed_back_minor for line in lines] == [Fraction(1125, 2), 0]
+    disputes = answer(workspace, "dispute", "list")["disputes"]
+    [opened] = [one["dispute_id"] for one in disputes if one["state"] == "open"]
+    done(workspace, "dispute", "resolve", opened, "--rejected", "--reason", "it is Andy's hand")
+    report = read(workspace, contested)
+    assert way(report, "EUR")[2:] == [
+        ("artist", "Andy Fitzsimon", Fraction(1125, 2), "PAID"),
+        ("artist", "Andy Fitzsimon", Fraction(909, 20), "OWED"),
+    ]
+    assert [line.owed_back_minor for line in report.money.lines] == [0, 0]
+    assert sum(part.exact_minor for part in report.money.lines[0].parts) == 1250
+
+
+def test_whose_part_is_not_contested_stays_paid(story: Story, tmp_path: Path):
+    """Danny's part of an image is given to Alan: Andy's was paid, and Danny's was on its way."""
+    workspace = Path(shutil.copytree(story.workspace, tmp_path / "space"))
+    shared = story.answers["both"]["attribution_id"]
+    before = way(read(workspace, shared), "EUR")
+    contest = ("dispute", "open", "--reason", "mine", "--by", story.names["alan"], "--attribution", shared)
+    opened = answer(workspace, *contest, "--contest", story.names["danny"])["dispute_id"]
+    name = f"{story.names['alan']}:1"
+    done(workspace, "dispute", "resolve", opened, "--reason", "it is", "--give", name)
+    report = read(workspace, shared)
+    told = way(report, "EUR")
+    assert told[:4] == before[:4]
+    assert [(whose, exact, place) for _, whose, exact, place in before[4:]] == [
+        ("Danny Allen", before[4][2], "ON_ITS_WAY"),
+        ("Danny Allen", before[5][2], "OPTED_OUT"),
+    ]
+    assert told[4:] == [("artist", "Alan Horkan", before[4][2] + before[5][2], "UNCLAIMED")]
+    assert sum(line.owed_back_minor for line in report.money.lines) == before[4][2]
+
+
+def test_what_is_owed_to_who_opted_out_is_held(story: Story, tmp_path: Path):
+    workspace = Path(shutil.copytree(story.workspace, tmp_path / "space"))
+    report = read(workspace, story.answers["andy"]["attribution_id"])
+    assert way(report, "EUR")[3][3] == "OWED"
+    done(workspace, "artist", "consent", story.names["andy"], "opted_out", "--reason", "asked to stop")
+    report = read(workspace, story.answers["andy"]["attribution_id"])
+    assert way(report, "EUR")[3][3] == "OPTED_OUT"
+
+
+def test_what_the_rules_take_from_shares_is_told(story: Story, tmp_path: Path):
+    """Danny's share is below what can be claimed, and half of Andy's counts: nobody knows of either."""
+    workspace = Path(shutil.copytree(story.workspace, tmp_path / "space"))
+    settings = workspace / "fairbrush.toml"
+    rules = 'platform_fee = 0.1\nminimum_claim = 0.2\nmembership = "weight"\nmembership_unknown = 0.5\n'
+    settings.write_text(settings.read_text().replace("platform_fee = 0.1\n", rules))
+    done(workspace, "policy", "adopt", "--from", "2026-12-01")
+    done(
+        workspace,
+        "revenue",
+        "add",
+        "DEC",
+        "10.00",
+        "EUR",
+        "--image",
+        story.images["both"],
+        "--date",
+        "2026-12-02",
+    )
+    done(workspace, "settle", "2026-12")
+    lines = read(workspace, story.answers["both"]["attribution_id"]).money.lines
+    *earlier, line = sorted(lines, key=lambda line: line.earned_to)
+    andy, danny = (Fraction(c["share_e12"], 10**12) * 900 for c in story.answers["both"]["artists"])
+    assert [(part.step, part.exact_minor) for part in summed(line.parts)][2:] == [
+        (Step.ARTIST, andy / 2),
+        (Step.UNATTRIBUTED, andy / 2 + danny),
+    ]
+    assert line.by_rule_minor == andy / 2 + danny
+    assert [one.by_rule_minor for one in earlier] == [0, 0]
+
+
 def test_a_line_spread_over_images_is_parted_among_them(story: Story, tmp_path: Path):
     workspace = Path(shutil.copytree(story.workspace, tmp_path / "space"))
     over = tmp_path / "over.csv"

@@ -146,6 +146,7 @@ def _money(money: Money) -> dict[str, Any]:
             "amount_minor": money.example.amount_minor,
             "platform_fee": fraction_text(money.example.platform_fee),
             "is_adopted": money.example.is_adopted,
+            "by_rule_minor": fraction_text(money.example.by_rule_minor),
             "parts": _parts(money.example.parts),
         },
     }
@@ -162,6 +163,8 @@ def _line(line: EarnedLine) -> dict[str, Any]:
         "exact_minor": fraction_text(line.exact_minor),
         "settlement_number": line.settlement_number,
         "policy_digest": line.policy_digest,
+        "by_rule_minor": fraction_text(line.by_rule_minor),
+        "owed_back_minor": fraction_text(line.owed_back_minor),
         "parts": _parts(line.parts),
     }
 

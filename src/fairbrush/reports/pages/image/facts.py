@@ -167,7 +167,9 @@ class MoneyPart:
 @dataclass(frozen=True)
 class EarnedLine:
     """What one revenue line brought this image. ``amount_minor``: of the whole line; ``part``: this image's;
-    ``platform_fee``, ``policy_digest``: of the policy that settled it."""
+    ``platform_fee``, ``policy_digest``: of the policy that settled it; ``by_rule_minor``: what is nobody's by
+    that policy, though of an artist's share; ``owed_back_minor``: paid by a division that was taken back,
+    no part of the one that stands, and not set off yet."""
 
     revenue_id: str
     reference: str
@@ -179,6 +181,8 @@ class EarnedLine:
     policy_digest: str
     platform_fee: Fraction
     parts: tuple[MoneyPart, ...]
+    by_rule_minor: Fraction = Fraction(0)
+    owed_back_minor: Fraction = Fraction(0)
 
     @property
     def exact_minor(self) -> Fraction:
@@ -188,13 +192,14 @@ class EarnedLine:
 @dataclass(frozen=True)
 class Example:
     """What a bill would split into by today's policy. ``is_adopted``: False where no policy is in effect, and
-    it is shared out without a fee."""
+    it is shared out without a fee; ``by_rule_minor``: as of a line."""
 
     currency: str
     amount_minor: int
     platform_fee: Fraction
     is_adopted: bool
     parts: tuple[MoneyPart, ...]
+    by_rule_minor: Fraction = Fraction(0)
 
 
 class Pays(StrEnum):

@@ -7,17 +7,14 @@ to what it settled; only settlements that stand count.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from fairbrush.domain import Consent
 from fairbrush.errors import PolicyError, SettlementError
-from fairbrush.ledger.book import Account, AccountKind, EntryKind
-from fairbrush.ledger.choices import PayoutStatus
+from fairbrush.ledger.book import Account, AccountKind
 from fairbrush.ledger.contests import Contests
 from fairbrush.ledger.currency import parse_amount
 from fairbrush.ledger.earnings import (
@@ -31,28 +28,29 @@ from fairbrush.ledger.earnings import (
 )
 from fairbrush.ledger.lines import (
     LineImage,
+    RevenueLine,
     cancelled,
     paying_record,
     read_lines,
     settled_lines,
     shared_lines,
 )
-from fairbrush.ledger.moves import MODEL_SUBJECT, Move, artist_of, read_moves
-from fairbrush.ledger.payouts import list_payouts
+from fairbrush.ledger.moves import MODEL_SUBJECT, artist_of
 from fairbrush.ledger.policies import policy_on
 from fairbrush.ledger.settled import Frozen, read_frozen
 from fairbrush.ledger.standings import assess, developer_accounts, read_facts
 from fairbrush.ledger.terms import Terms, Unattributed
 from fairbrush.reports.pages.image.facts import (
+    E12,
     EarnedLine,
     Example,
     Money,
     MoneyPart,
     Pays,
     Person,
-    Place,
     Step,
 )
+from fairbrush.reports.pages.image.whereabouts import Credited, Division, Whereabouts, rests
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -75,7 +73,7 @@ def read_money(
 ) -> Money:
     """``people``: every artist by id. Raises SettlementError where a settlement was altered."""
     connection = store.connection
-    lines = _earned_lines(connection, record.attribution_id, people)
+    lines = _earned_lines(connection, record.attribution_id, image_sha256, people)
     pays, paying_id = Pays.SETTLED, None
     if not lines:
         pays, paying_id = _pays(connection, record.attribution_id, image_sha256, model_id, now)
@@ -90,25 +88,31 @@ def read_money(
 
 
 def _earned_lines(
-    connection: DuckDBPyConnection, attribution_id: str, people: Mapping[str, Person]
+    connection: DuckDBPyConnection, attribution_id: str, image_sha256: str, people: Mapping[str, Person]
 ) -> list[EarnedLine]:
-    book = _Book(connection, people)
-    found = []
-    for settlement_id, revenue_ids in settled_lines(connection, attribution_ids=[attribution_id]).items():
+    settled = settled_lines(connection, attribution_ids=[attribution_id])
+    if not settled:
+        return []
+    book, found = Whereabouts(connection, people), []
+    for settlement_id, revenue_ids in settled.items():
         frozen = read_frozen(connection, settlement_id)
         for line in read_lines(connection, revenue_ids):
-            image, part = _image_of(connection, settlement_id, line.revenue_id, attribution_id)
-            [shared] = shared_lines(connection, [line], [image], model_id=frozen.policy.split.model)
-            locate = book.locator(frozen, line.currency)
-            parts = split_line(
-                shared,
-                frozen.standings,
-                frozen.contests,
-                terms=frozen.policy.terms,
-                developers=frozen.developers,
-                people=people,
-                locate=locate,
-            )
+            stages = []
+            for one_id, entry, taken_back in book.divisions(line.revenue_id):
+                one = frozen if one_id == settlement_id else read_frozen(connection, one_id)
+                shared, part = _shared(connection, one, line, image_sha256)
+                terms = one.policy.terms
+                parts = split_line(
+                    shared,
+                    one.standings,
+                    one.contests,
+                    terms=terms,
+                    developers=one.developers,
+                    people=people,
+                )
+                stages.append(Division(entry, taken_back, tuple(parts)))
+            placed, owed_back = book.place(stages, line.currency)
+            by_rule = _of_artists_shares(shared, parts, one.contests, fee=terms.platform_fee)
             found.append(
                 EarnedLine(
                     line.revenue_id,
@@ -120,10 +124,27 @@ def _earned_lines(
                     frozen.number,
                     frozen.policy.digest,
                     frozen.policy.terms.platform_fee,
-                    tuple(replace(one, exact_minor=one.exact_minor * part) for one in parts),
+                    tuple(replace(one, exact_minor=one.exact_minor * part) for one in placed),
+                    by_rule * part,
+                    owed_back * part,
                 )
             )
     return found
+
+
+def _shared(
+    connection: DuckDBPyConnection, frozen: Frozen, line: RevenueLine, image_sha256: str
+) -> tuple[Line, Fraction]:
+    """A line as if this image alone had earned it, and the image's part of all the line's weights."""
+    ((attribution_id, weight, total),) = connection.execute(
+        "SELECT attribution_id, coalesce(weight_e6, 1), sum(coalesce(weight_e6, 1)) OVER ()"
+        " FROM settlement_line line LEFT JOIN revenue_image USING (revenue_id, image_sha256)"
+        " WHERE settlement_id = ? AND revenue_id = ? QUALIFY line.image_sha256 = ?",
+        [frozen.settlement_id, line.revenue_id, image_sha256],
+    ).fetchall()
+    image = LineImage(line.revenue_id, image_sha256, weight, attribution_id)
+    [shared] = shared_lines(connection, [line], [image], model_id=frozen.policy.split.model)
+    return shared, Fraction(weight, int(total))
 
 
 def split_line(
@@ -134,9 +155,8 @@ def split_line(
     terms: Terms,
     developers: Mapping[str, Parts],
     people: Mapping[str, Person],
-    locate: Callable[[Account], Place],
-) -> list[MoneyPart]:
-    """A line of one image, by what each part is for. locate: where an account's money is.
+) -> list[Credited]:
+    """A line of one image, by what each part is for, and the account it is credited to.
 
     The unattributed part is kept apart from whoever it goes to, which may be the platform or the developers.
     """
@@ -151,11 +171,21 @@ def split_line(
     for account, exact in earned.items():
         if account == _FUND:
             for to, part in unattributed_accounts(terms, developers[line.model_id]):
-                found.append(MoneyPart(Step.UNATTRIBUTED, exact * part, place=locate(to)))
+                found.append(Credited(Step.UNATTRIBUTED, exact * part, None, to))
         else:
-            step, artist = _step(account), people.get(artist_of(account))
-            found.append(MoneyPart(step, exact, artist, locate(account)))
+            found.append(Credited(_step(account), exact, people.get(artist_of(account)), account))
     return found
+
+
+def _of_artists_shares(
+    line: Line, parts: Sequence[Credited], contests: Contests, *, fee: Fraction
+) -> Fraction:
+    """How much of what is nobody's is so by the terms, and a part of an artist's share by the record."""
+    [(_, record)] = line.images
+    decision = contests.decided.get(record.attribution_id)
+    share = record.unattributed_e12 if decision is None else decision.unattributed_e12
+    nobodys = sum((part.exact_minor for part in parts if part.step is Step.UNATTRIBUTED), Fraction(0))
+    return nobodys - (1 - fee) * line.amount_minor * Fraction(share, E12)
 
 
 def _step(account: Account) -> Step:
@@ -170,84 +200,6 @@ def _step(account: Account) -> Step:
             return Step.UNATTRIBUTED
         case _:
             return Step.ARTIST
-
-
-def _image_of(
-    connection: DuckDBPyConnection, settlement_id: str, revenue_id: str, attribution_id: str
-) -> tuple[LineImage, Fraction]:
-    """This record's image of a line, and its part of all the line's weights."""
-    rows = connection.execute(
-        "SELECT line.image_sha256, coalesce(weight_e6, 1), sum(coalesce(weight_e6, 1)) OVER ()"
-        " FROM settlement_line line LEFT JOIN revenue_image USING (revenue_id, image_sha256)"
-        " WHERE settlement_id = ? AND revenue_id = ? QUALIFY attribution_id = ?",
-        [settlement_id, revenue_id, attribution_id],
-    ).fetchall()
-    ((image_sha256, weight, total),) = rows
-    return LineImage(revenue_id, image_sha256, weight, attribution_id), Fraction(weight, int(total))
-
-
-class _Book:
-    """Where money is that a settlement credited: moved on since, or paid out."""
-
-    def __init__(self, connection: DuckDBPyConnection, people: Mapping[str, Person]) -> None:
-        self._connection = connection
-        self._people = people
-        entries = connection.execute(
-            "SELECT reference, number FROM entry WHERE kind = ?", [str(EntryKind.SETTLEMENT)]
-        ).fetchall()
-        self._entry_of = dict(entries)
-        status = {payout.payout_id: payout.status for payout in list_payouts(connection)}
-        self._departures: dict[tuple[str, str, str], list[tuple[int, PayoutStatus]]] = defaultdict(list)
-        for payout_id, number, holder, subject, currency in connection.execute(
-            "SELECT reference, number, holder, subject, currency FROM entry JOIN posting"
-            " ON entry_number = number WHERE kind = ? AND account = ? ORDER BY number",
-            [str(EntryKind.PAYOUT_PROPOSED), str(AccountKind.PAYABLE)],
-        ).fetchall():
-            self._departures[holder, subject, currency].append((number, status[payout_id]))
-
-    def locator(self, frozen: Frozen, currency: str) -> Callable[[Account], Place]:
-        entry = self._entry_of[frozen.settlement_id]
-        (last,) = self._connection.execute("SELECT max(number) FROM entry").fetchall()[0]
-        moves = [m for m in read_moves(self._connection, after=entry, until=last) if m.currency == currency]
-        return lambda account: self._place(account, currency, entry, moves)
-
-    def _place(self, account: Account, currency: str, entry: int, moves: Sequence[Move]) -> Place:
-        """What an account held left it with the next payout, or was moved on before that."""
-        since = entry
-        for move in moves:
-            target = move.target(account)
-            if target == account:
-                continue
-            if left := self._left(account, currency, after=since, until=move.number):
-                return left
-            account, since = target, move.number
-        return self._left(account, currency, after=since) or _rests(account, self._people)
-
-    def _left(self, account: Account, currency: str, *, after: int, until: int | None = None) -> Place | None:
-        """A payout takes all that a payable account holds, so the first that did not fail took this."""
-        if account.kind is not AccountKind.PAYABLE:
-            return None
-        for number, status in self._departures[account.holder, account.subject, currency]:
-            if number > after and (until is None or number < until) and status is not PayoutStatus.FAILED:
-                return Place.PAID if status is PayoutStatus.CONFIRMED else Place.ON_ITS_WAY
-        return None
-
-
-def _rests(account: Account, people: Mapping[str, Person]) -> Place:
-    match account.kind:
-        case AccountKind.PLATFORM:
-            return Place.PLATFORM
-        case AccountKind.FUND:
-            return Place.FUND
-        case AccountKind.PAYABLE:
-            return Place.OWED
-        case AccountKind.DISPUTED:
-            return Place.DISPUTED
-        case AccountKind.ESCROW if account.holder in people:
-            held = {Consent.UNCLAIMED: Place.UNCLAIMED, Consent.OPTED_OUT: Place.OPTED_OUT}
-            return held.get(people[account.holder].consent, Place.HELD)
-        case _:
-            return Place.HELD
 
 
 def _pays(
@@ -280,16 +232,15 @@ def _example(
         developers = developer_accounts(facts, [model_id], terms=terms)
     except SettlementError:
         return None
-    parts = split_line(
-        line,
-        standings,
-        facts.contests,
-        terms=terms,
-        developers=developers,
-        people=people,
-        locate=lambda account: _rests(account, people),
+    parts = split_line(line, standings, facts.contests, terms=terms, developers=developers, people=people)
+    return Example(
+        currency,
+        amount_minor,
+        terms.platform_fee,
+        is_adopted,
+        tuple(MoneyPart(one.step, one.exact_minor, one.artist, rests(one.account, people)) for one in parts),
+        _of_artists_shares(line, parts, facts.contests, fee=terms.platform_fee),
     )
-    return Example(currency, amount_minor, terms.platform_fee, is_adopted, tuple(parts))
 
 
 def _taken_back(connection: DuckDBPyConnection, attribution_id: str) -> int:

@@ -54,7 +54,7 @@ class Row:
 @dataclass(frozen=True)
 class Flow:
     """The money of one currency. ``is_exact``: no amount has a fraction of a cent; ``paid``: None where it is
-    an example."""
+    an example; ``by_rule``, ``owed_back``: None where there is nothing of it."""
 
     currency: str
     total: str
@@ -63,6 +63,8 @@ class Flow:
     paid: str | None
     is_exact: bool
     artists_get: bool
+    by_rule: str | None
+    owed_back: str | None
     chart: Markup
     legend: tuple[tuple[str, str], ...]
     lines: tuple[EarnedLine, ...]
@@ -90,10 +92,18 @@ def image_page(report: ImageReport, *, workspace: Path, words: Words, image: Pat
         inputs={one.sha256: thumbnail(workspace, one.sha256) for one in report.mixed if one.is_shown},
         shares_chart=_shares_chart(report, speech),
         flows=[
-            _flow(currency, [part for line in lines for part in line.parts], speech, lines=lines)
+            _flow(
+                currency,
+                [part for line in lines for part in line.parts],
+                speech,
+                by_rule=sum((line.by_rule_minor for line in lines), Fraction(0)),
+                lines=lines,
+            )
             for currency, lines in report.money.by_currency.items()
         ],
-        example=None if example is None else _flow(example.currency, example.parts, speech, is_example=True),
+        example=None
+        if example is None
+        else _flow(example.currency, example.parts, speech, by_rule=example.by_rule_minor, is_example=True),
         example_bill=None
         if example is None
         else words.fine_money(Fraction(example.amount_minor), example.currency, finer=0),
@@ -189,7 +199,7 @@ class _Speech:
         return self.words.text("By %(artist)s: %(near)s", artist=self.plain(person), near=nearness)
 
     def short(self, number: float) -> str:
-        return self.words.number(number, digits=3)
+        return self.words.number(number, digits=3 if number else 0)
 
     def step(self, part: MoneyPart) -> str:
         if part.step is Step.ARTIST:
@@ -229,6 +239,7 @@ def _flow(
     parts: Sequence[MoneyPart],
     speech: _Speech,
     *,
+    by_rule: Fraction,
     lines: Sequence[EarnedLine] = (),
     is_example: bool = False,
 ) -> Flow:
@@ -236,8 +247,13 @@ def _flow(
     steps = summed(parts)
     finer = 2 if any(part.exact_minor.denominator != 1 for part in steps) else 0
 
+    def amount(exact_minor: Fraction) -> str:
+        return words.fine_money(exact_minor, currency, finer=finer)
+
     def money(parts: Sequence[MoneyPart]) -> str:
-        return words.fine_money(sum((p.exact_minor for p in parts), Fraction(0)), currency, finer=finer)
+        return amount(sum((part.exact_minor for part in parts), Fraction(0)))
+
+    owed_back = sum((line.owed_back_minor for line in lines), Fraction(0))
 
     artists = [part for part in steps if part.step is Step.ARTIST]
     whole = words.text("The bill") if is_example else words.text("Earned by the image")
@@ -255,6 +271,8 @@ def _flow(
         None if is_example else money([part for part in artists if part.place is Place.PAID]),
         finer == 0,
         bool(artists),
+        amount(by_rule) if by_rule else None,
+        amount(owed_back) if owed_back else None,
         bars_svg(bars, label=label, words=words, has_axis=False),
         tuple((colour, text) for colour, text in phrases.LEGEND.items() if colour in colours),
         tuple(lines),
