@@ -63,18 +63,23 @@ def look(
 ) -> Seen:
     """Open a page, judge it by axe-core, and keep a picture of all of it in ``keep``."""
     with opened(browser, file, size=size, scheme=scheme) as (page, seen):
-        page.evaluate(_AXE.read_text(encoding="utf-8"))
-        found: Any = page.evaluate("axe.run()")
-        seen.violations = [
-            f"{one['id']} ({one['impact']}): {node['html'][:200]}"
-            for one in found["violations"]
-            for node in one["nodes"]
-        ]
-        seen.overflow_pixels = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        judge(page, seen)
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=keep / f"{file.stem}-{size[0]}-{scheme}.png", full_page=True)
     return seen
+
+
+def judge(page: Page, seen: Seen) -> None:
+    """Add what axe-core finds wrong, and how much wider than the window the page is."""
+    page.evaluate(_AXE.read_text(encoding="utf-8"))
+    found: Any = page.evaluate("axe.run()")
+    seen.violations = [
+        f"{one['id']} ({one['impact']}): {node['html'][:200]}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+    seen.overflow_pixels = page.evaluate("document.documentElement.scrollWidth - innerWidth")
 
 
 def assert_sound(browser: Browser, file: Path, *, keep: Path | None = None) -> None:

@@ -4,13 +4,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from browser import PHONE, Browser, Page, Seen, assert_sound, look, opened
+from browser import PHONE, Browser, Page, Seen, assert_sound, judge, opened
 from story import HOSTILE, Story
 from workspaces import answer, command, pending
 
@@ -45,9 +47,13 @@ def text(page: Page) -> str:
     return re.sub(r"\s+", " ", page.locator("body").inner_text()).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def assert_quiet(browser: Browser, file: Path) -> None:
+@contextmanager
+def quiet(browser: Browser, file: Path) -> Iterator[Page]:
     """``assert_sound`` on a phone by night alone, for pages that differ little from those seen in full."""
-    assert look(browser, file, size=PHONE, scheme="dark") == Seen()
+    with opened(browser, file, size=PHONE, scheme="dark") as (page, seen):
+        judge(page, seen)
+        assert seen == Seen()
+        yield page
 
 
 def pictures(page: Page) -> int:
@@ -61,7 +67,7 @@ def test_two_artists_share_an_image(browser: Browser, story: Story, make: Make, 
     assert_sound(browser, file, keep=screenshots)
     with opened(browser, file) as (page, _):
         said = text(page)
-        assert "finds the style of Andy Fitzsimon and Danny Allen. What the image earns" in said
+        assert "finds the style of Andy Fitzsimon and Danny Allen. This answer divides" in said
         assert "32.7% to Andy Fitzsimon, 17.3% to Danny Allen and 50.0% to the makers of the model." in said
         for one in told["artists"]:
             assert " to ".join(map(english.percent, one["interval"])) in said
@@ -88,10 +94,9 @@ def test_paper_shows_what_is_folded_away(browser: Browser, make: Make):
 
 def test_nobody_and_what_a_dispute_decided(browser: Browser, make: Make):
     file = make("nobody")
-    assert_quiet(browser, file)
-    with opened(browser, file, size=PHONE) as (page, _):
+    with quiet(browser, file) as page:
         said = text(page)
-        assert "finds nobody's style that it knows. What the image earns" in said
+        assert "finds nobody's style that it knows. This answer divides" in said
         assert "but these: Alan Horkan: 25.0% Nobody's part: 25.0%" in said
         assert "The image is not near enough to anybody's style." in said
         assert "4 earlier divisions were taken back" in said
@@ -100,11 +105,9 @@ def test_nobody_and_what_a_dispute_decided(browser: Browser, make: Make):
 
 def test_a_hostile_name_is_only_text(browser: Browser, make: Make):
     file = make("benji")
-    assert_quiet(browser, file)
-    with opened(browser, file) as (page, seen):
-        assert f"the style of {SHOWN}. What" in text(page)
+    with quiet(browser, file) as page:
+        assert f"the style of {SHOWN}. This" in text(page)
         assert page.locator("img[src=x]").count() == 0
-        assert seen.dialogs == []
         captions = page.locator("img[alt^='By ']")
         assert captions.first.get_attribute("alt") == f"By {SHOWN}: this very picture"
 
@@ -112,8 +115,7 @@ def test_a_hostile_name_is_only_text(browser: Browser, make: Make):
 def test_who_is_erased_is_neither_named_nor_pictured(browser: Browser, story: Story, make: Make):
     file = make("jarno")
     assert story.names["jarno"] not in file.read_text()
-    assert_quiet(browser, file)
-    with opened(browser, file) as (page, _):
+    with quiet(browser, file) as page:
         assert "finds the style of (erased)." in text(page)
         assert "The artist asked to be forgotten." in text(page)
         assert pictures(page) == 0
@@ -123,8 +125,7 @@ def test_a_work_of_who_opted_out_is_shown_only_from_a_file_that_is_named(
     browser: Browser, story: Story, make: Make
 ):
     file = make("danny")
-    assert_quiet(browser, file)
-    with opened(browser, file) as (page, _):
+    with quiet(browser, file) as page:
         assert "itself a work of an artist who has opted out" in text(page)
         assert pictures(page) == 0
     with opened(browser, make("danny", "--image", story.images["danny"])) as (page, _):
@@ -133,18 +134,17 @@ def test_a_work_of_who_opted_out_is_shown_only_from_a_file_that_is_named(
 
 def test_a_dispute_that_is_open_stands_above(browser: Browser, make: Make):
     file = make("andy-again")
-    assert_quiet(browser, file)
-    with opened(browser, file) as (page, _):
+    with quiet(browser, file) as page:
         warning = page.locator(".warn").inner_text()
         assert warning.startswith("Benji Park contested on ")
         assert "the part of Andy Fitzsimon. The dispute" in warning
         assert "set aside while a dispute is open" in text(page)
+        assert "By a division that was taken back €5.6250 more had been paid out." in text(page)
 
 
 def test_a_mix_shows_what_it_was_made_from_and_an_example(browser: Browser, make: Make):
     file = make("mix")
-    assert_quiet(browser, file)
-    with opened(browser, file) as (page, _):
+    with quiet(browser, file) as page:
         said = text(page)
         assert "66.7% of the weight Andy Fitzsimon" in said
         assert "An example: what €100.00 would be divided into" in said
@@ -154,8 +154,7 @@ def test_a_mix_shows_what_it_was_made_from_and_an_example(browser: Browser, make
 
 def test_two_currencies_are_never_added(browser: Browser, make: Make):
     file = make("andy")
-    assert_quiet(browser, file)
-    with opened(browser, file) as (page, _):
+    with quiet(browser, file) as page:
         said = text(page)
         assert "The image earned €13.5100." in said
         assert "The image earned JP¥990.00. Of that JP¥445.50 is the artists'; JP¥0.00 of it" in said
@@ -163,11 +162,12 @@ def test_two_currencies_are_never_added(browser: Browser, make: Make):
 
 def test_the_page_speaks_german(browser: Browser, make: Make, screenshots):
     file = make("both", "--language", "de")
-    assert_sound(browser, file, keep=screenshots)
-    with opened(browser, file) as (page, _):
+    with quiet(browser, file) as page:
+        if screenshots:
+            page.screenshot(path=screenshots / f"{file.stem}.png", full_page=True)
         said = text(page)
         assert page.locator("html").get_attribute("lang") == "de"
-        assert "den Stil von Andy Fitzsimon und Danny Allen. Was das Bild einnimmt" in said
+        assert "den Stil von Andy Fitzsimon und Danny Allen. Nach dieser Antwort wird, was das Bild" in said
         assert "Das Bild hat 13,5100 € eingenommen." in said
         assert "Schwach" in said
 
@@ -200,14 +200,39 @@ def test_a_name_that_is_no_utf_8_and_rare_facts_have_their_words(
             words=Words.of("en"),
         )
     )
-    assert_quiet(browser, file)
-    with opened(browser, file) as (page, _):
+    with quiet(browser, file) as page:
         said = text(page)
         assert "\\udcff<b>.png" in said
         assert f"Ann & Bo ({twins[0].artist.artist_id[:8]})" in said
         assert "This was not computed when the image was looked up." in said
         assert "What only they explain is nobody's." in said
         assert "given under a calibration" in said
+
+
+def page_of(story: Story, report: ImageReport) -> str:
+    return image_page(report, workspace=story.workspace, words=Words.of("en"))
+
+
+def test_who_is_near_and_not_credited_is_told_why(story: Story):
+    """Where the artists explain what that one would, and where a calibration made nothing of anybody."""
+    report = report_of(story, "andy")
+    assert report.runner_up is not None
+    near = replace(report, runner_up=replace(report.runner_up, z=0.5, needed=0.1))
+    assert "already explain what it would" in page_of(story, near)
+    alone = page_of(story, replace(near, credits=(), unexplained=Unexplained.CALIBRATED_AWAY))
+    assert "already explain what it would" not in alone
+    assert "the measurements of this model made nothing of it" in alone
+
+
+def test_parts_of_the_picture_and_of_the_style_have_their_words(story: Story):
+    report = report_of(story, "both")
+    page = page_of(story, report)
+    assert "also looked at in parts" not in page
+    assert "of the style that is recognised" not in page.lower()
+    versions = replace(report.versions, value_function="facets")
+    page = page_of(story, replace(report, versions=versions, artists_part=Fraction(4, 5)))
+    assert "also looked at in parts" in page
+    assert "artists get 80.0%; the rest goes to the makers of the model." in page
 
 
 def test_an_image_that_was_changed_is_not_shown(story: Story, tmp_path: Path):

@@ -20,7 +20,7 @@ SURE = {
 SURE_MEANS = {
     Confidence.CLEAR: later(
         "One artist gets most of what artists get, and at least nine of ten other samples of the known works"
-        " would have given it to the same artist."
+        " would have given at least half of it to the same artists."
     ),
     Confidence.MIXED: later(
         "Several artists share, and at least nine of ten other samples of the known works would have given"
@@ -86,17 +86,17 @@ WHY_NOBODY = {
 PAYS = {
     Pays.SETTLED: later("This answer is the one by which the image's revenue was divided."),
     Pays.FIRST: later(
-        "Nothing has been settled by this answer yet. It is the one that will divide what the image earns."
+        "Nothing is settled by this answer now. It is the one that will divide what the image earns."
     ),
     Pays.OTHER: later(
-        "Nothing was settled by this answer: another answer about the image divides its revenue."
+        "Nothing is settled by this answer: another answer about the image divides its revenue."
     ),
     Pays.UNPINNED: later(
-        "Nothing was settled by this answer, and as things are nothing will be: the rules in effect ask for"
+        "Nothing is settled by this answer, and as things are nothing will be: the rules in effect ask for"
         " an answer of another kind."
     ),
     Pays.NO_POLICY: later(
-        "Nothing was settled by this answer: no rules for dividing money are in effect yet."
+        "Nothing is settled by this answer: no rules for dividing money are in effect yet."
     ),
 }
 STATES = {
