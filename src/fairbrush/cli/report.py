@@ -16,6 +16,7 @@ from fairbrush.cli.output import (
     Row,
     choose_format,
     emit,
+    say,
 )
 from fairbrush.cli.report_image import image
 from fairbrush.cli.report_overview import overview
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fairbrush.reports.catalogue import View
 
 _VIEW = "view"
+_PAGES = ("image", "overview", "statement")
 
 
 class _ViewsByName(TyperGroup):
@@ -66,6 +68,7 @@ def view(
     if name is None:
         rows: list[Row] = [{"report": view.name, "shows": view.description} for view in views.values()]
         emit(rows, format_, output=output, title="fairbrush report")
+        say(f"Pages: {', '.join(_PAGES)}; each has --help.")
         return
     shown = _known(views, name)
     answer_query(
@@ -79,10 +82,9 @@ def view(
     )
 
 
-app.command()(overview)
-
-
 def _known(views: dict[str, View], name: str) -> View:
     if name not in views:
-        raise ConfigError(f"There is no report {name!r}.", next_step=f"Known: {', '.join(views)}.")
+        raise ConfigError(
+            f"There is no report {name!r}.", next_step=f"Known: {', '.join([*views, *_PAGES])}."
+        )
     return views[name]

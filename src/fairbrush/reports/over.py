@@ -48,6 +48,7 @@ _CONFIG: DuckDBConfig = {
     "python_enable_replacements": "false",
     "enable_external_file_cache": "false",  # each file is read by the same name
 }
+_OPEN_FILES = Path("/dev/fd")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -82,6 +83,11 @@ def staged_files(folder: Path, query: str) -> Iterator[Staged]:
 
     Raises QueryError where the folder has none, or one of them cannot be read.
     """
+    if not _OPEN_FILES.is_dir():
+        raise QueryError(
+            "--over reads files by their open descriptors, which this system does not name.",
+            next_step="Use it on Linux or macOS.",
+        )
     files, left_out = find_data_files(folder)
     if not files:
         raise QueryError(
@@ -144,7 +150,7 @@ def _copy(files: Sequence[DataFile], database: Path) -> None:
 
     connection = duckdb.connect(str(database), config=_CONFIG)
     place = os.open(os.devnull, os.O_RDONLY)
-    name = f"/dev/fd/{place}"
+    name = str(_OPEN_FILES / str(place))
 
     def copy_each() -> None:
         for file in files:
@@ -152,7 +158,7 @@ def _copy(files: Sequence[DataFile], database: Path) -> None:
 
     copying = Stoppable(connection, copy_each)
     try:
-        connection.execute("SET allowed_paths = ?", [[str(file.path) for file in files]])
+        connection.execute("SET allowed_paths = ?", [[name, *(str(file.path) for file in files)]])
         connection.execute("SET enable_external_access = false")
         copying.run()
     finally:
