@@ -18,8 +18,8 @@ from fairbrush.ledger.disputes import State
 from fairbrush.ledger.period import Period, parse_period
 from fairbrush.reports.pages.blocks import Cell, Kind, Table, number
 from fairbrush.reports.pages.statement import Statement, read_statement, statement_document
-from fairbrush.reports.pages.statement_accounts import Place
 from fairbrush.reports.pages.statement_money import Role, Why
+from fairbrush.reports.pages.statement_moved import Place
 from fairbrush.reports.pages.statement_page import statement_html, statement_pdf
 from fairbrush.reports.pages.words import Words
 from fairbrush.store import Store, utc_now

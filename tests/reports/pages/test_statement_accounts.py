@@ -12,17 +12,21 @@ from money_histories import CREATORS, begin
 
 from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.consent import set_consent
+from fairbrush.corpus.people import assign_artist, assign_creator
 from fairbrush.domain import Consent
-from fairbrush.ledger.book import Account, AccountKind
+from fairbrush.ledger.book import Account, AccountKind, EntryKind
 from fairbrush.ledger.choices import PayoutStatus
+from fairbrush.ledger.disputes import Assigned, Rejected, State, read_disputes
+from fairbrush.ledger.disputing import contest_attribution, contest_standing, resolve_dispute
 from fairbrush.ledger.moves import MODEL_SUBJECT, artist_of
-from fairbrush.ledger.payouts import list_payouts
+from fairbrush.ledger.payouts import confirm, fail, list_payouts, propose
 from fairbrush.ledger.period import Period, parse_period
 from fairbrush.ledger.policies import adopt
-from fairbrush.ledger.settlement import settle
+from fairbrush.ledger.settlement import correct, settle
 from fairbrush.reports.pages.statement import Statement, read_statement, statement_document
-from fairbrush.reports.pages.statement_accounts import Place, closing_accounts, read_moved, sheets
+from fairbrush.reports.pages.statement_accounts import closing_accounts, sheets
 from fairbrush.reports.pages.statement_money import Why
+from fairbrush.reports.pages.statement_moved import Moved, Place, read_moved
 from fairbrush.store import Store
 from fairbrush.workspace import create_workspace
 
@@ -70,8 +74,9 @@ def assert_together_the_book(store: Store, period: Period) -> None:
     owned: dict[tuple[Place, str, str, str], int] = {}
     for creator_id in creators(store):
         for key, amount in closing_accounts(read_moved(store.connection, creator_id), period).items():
-            assert key not in owned, "an account is one creator's"
-            owned[key] = amount
+            is_shared = key[0] in (Place.PAYABLE, Place.TRANSIT) and key[2]
+            assert is_shared or key not in owned, "any other account is one creator's"
+            owned[key] = owned.get(key, 0) + amount
     for (account, currency), amount in booked_until(store, period.last).items():
         artist_id, place = artist_of(account), KINDS.get(account.kind)
         is_of_model = account.subject.startswith(MODEL_SUBJECT)
@@ -166,6 +171,78 @@ def test_statements_of_all_creators_chain_and_are_the_book(tmp_path: Path) -> No
         assert set(CREATORS) <= {*creators(store)}
 
 
+def at_payees(store: Store, creator_id: str) -> list[Moved]:
+    """A creator's movements of what payees are owed for artist entries: the past of it never changes."""
+    moved = read_moved(store.connection, creator_id)
+    return [one for one in moved if one.artist_id and one.place in (Place.PAYABLE, Place.TRANSIT)]
+
+
+def happen(store: Store, rng: random.Random, number: int, now: datetime) -> None:
+    """One thing that moves what a payee is owed for ann, whom creators hand on to one another."""
+    things = ("settle", "assign", "payout", "finish", "contest", "decide", "correct")
+    match rng.choices(things, (5, 4, 2, 1, 1, 2, 1))[0]:
+        case "settle":
+            bring(store, f"invoice {number}", rng.choice((61, 122, 1001)), image="one")
+            settle(store, parse_period("2026-01"), now=now)
+        case "assign":
+            assign_artist(store, "ann", rng.choice(SHARING))
+        case "payout":
+            propose(store, now=now)
+        case "finish":
+            for payout in list_payouts(store.connection, status=PayoutStatus.PROPOSED):
+                if rng.random() < 0.6:
+                    fail(store, payout.payout_id, reason="no such account", now=now)
+                else:
+                    confirm(store, payout.payout_id, reference="B-1", now=now)
+        case "contest" if not is_open(store):
+            if rng.random() < 0.5:
+                contest_standing(store, "ann", creator_id="c-bo", reason="that is me", now=now)
+            else:
+                ((answer,),) = store.connection.execute("SELECT attribution_id FROM attribution").fetchall()
+                contest_attribution(store, answer, creator_id="c-bo", reason="that is mine", now=now)
+        case "decide":
+            for one in read_disputes(store.connection):
+                if one.state is State.OPEN:
+                    is_over_shares = one.subject_id != "ann"
+                    ruling = rng.choice((Rejected(), Rejected() if is_over_shares else Assigned("c-bo")))
+                    resolve_dispute(store, one.dispute_id, ruling, reason="looked at", now=now)
+        case "correct":
+            lines = store.connection.execute("SELECT revenue_id FROM revenue ORDER BY 1").fetchall()
+            correct(store, revenue_ids=[rng.choice(lines)[0]], why="a mistake", now=now)
+
+
+def is_open(store: Store) -> bool:
+    return any(one.state is State.OPEN for one in read_disputes(store.connection))
+
+
+SHARING = ("c-ann", "c-bo", "c-cy")  # one payee is paid for the first two
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_past_of_an_entry_that_is_handed_on_stays(settled_in_june: Store, seed: int) -> None:
+    store, rng, now = settled_in_june, random.Random(seed), datetime(2026, 6, 11)
+    for name in ("bo", "cy"):
+        artist(store, name)
+    assign_creator(store, "c-bo", "p-ann")
+    adopted(store, day=date(2026, 1, 2), platform_fee="0", minimum_payout={"EUR": "0.01"})
+    past: dict[str, list[Moved]] = {creator_id: at_payees(store, creator_id) for creator_id in SHARING}
+    for number in range(30):
+        now += timedelta(hours=rng.choice((0, 1, 30)))
+        happen(store, rng, number, now)
+        for creator_id in SHARING:
+            found = at_payees(store, creator_id)
+            assert found[: len(past[creator_id])] == past[creator_id]
+            past[creator_id] = found
+    consecutive = periods(store, rng)
+    assert_chains(store, consecutive)
+    for period in consecutive:
+        assert_together_the_book(store, period)
+    assert_in_transit_by_artist(store, consecutive[-1])
+    assert_statements_sum(store, consecutive[-1], now)
+    together = {one.number for one in past["c-ann"] if one.kind is EntryKind.PAYOUT_PROPOSED}
+    assert together & {one.number for one in past["c-bo"]}, "a payout of what both earned by one entry"
+
+
 @pytest.fixture
 def settled_in_june(tmp_path: Path) -> Iterator[Store]:
     """An artist who is owed 61 cents from June on."""
@@ -201,3 +278,44 @@ def test_a_period_that_is_over_is_told_as_it_was_known_then(settled_in_june: Sto
     assert (after.kept, after.use.entries, after.number) == (before.kept, before.use.entries, before.number)
     [now_held] = read_statement(settled_in_june, "c-ann", parse_period("2026-07"), now=late).kept
     assert now_held.why is Why.OPTED_OUT
+
+
+def test_who_is_given_an_entry_gets_nothing_of_what_another_earned_by_it(settled_in_june: Store) -> None:
+    store, june, july = settled_in_june, parse_period("2026-06"), parse_period("2026-07")
+
+    def told(creator_id: str, period: Period) -> Statement:
+        return read_statement(store, creator_id, period, now=datetime(2026, 8, 1))
+
+    def money(one: Statement) -> tuple[object, ...]:
+        return one.sheets, one.settled, one.lines, one.paid, one.kept
+
+    artist(store, "bo")
+    assign_creator(store, "c-bo", "p-ann")
+    before = told("c-ann", june)
+    [kept] = before.kept
+    assert (kept.why, kept.amount_minor) == (Why.BELOW_MINIMUM, 61)
+    assign_artist(store, "ann", "c-bo")
+    assigned = told("c-ann", june)
+    assert money(assigned) == money(before)
+
+    bring(store, "another", 400, image="one")
+    settle(store, parse_period("2026-01"), now=datetime(2026, 7, 10))
+    [payout] = propose(store, now=datetime(2026, 7, 11)).payouts
+    assert payout.amount_minor == 261
+    fail(store, payout.payout_id, reason="closed", now=datetime(2026, 7, 12))
+    [again] = propose(store, now=datetime(2026, 7, 13)).payouts
+    confirm(store, again.payout_id, reference="B-1", now=datetime(2026, 7, 14))
+    assert told("c-ann", june).number == assigned.number
+    assert money(told("c-ann", june)) == money(before)
+    assert money(told("c-bo", june)) == ((), (), (), (), ())
+    for creator_id, earned, paid in (("c-ann", 0, 61), ("c-bo", 200, 200)):
+        found = told(creator_id, july)
+        [sheet] = found.sheets
+        assert (sheet.earned, sheet.paid, sheet.closing_total) == (earned, paid, 0)
+        assert {one.amount_minor for one in found.paid} == {paid}
+
+    first = store.connection.execute("SELECT revenue_id FROM revenue WHERE reference = 'invoice'").fetchall()
+    correct(store, revenue_ids=[first[0][0]], why="a mistake", now=datetime(2026, 7, 20))
+    back = {creator_id: told(creator_id, july).sheets[0] for creator_id in ("c-ann", "c-bo")}
+    assert {one: sheet.taken_back for one, sheet in back.items()} == {"c-ann": -61, "c-bo": 0}
+    assert {one: sheet.closing_total for one, sheet in back.items()} == {"c-ann": -61, "c-bo": 61}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fairbrush.chain.canonical import canonical_digest
 from fairbrush.corpus.people import find_creator
 from fairbrush.ledger.period import Period
-from fairbrush.reports.pages.statement_accounts import Sheet, read_moved, sheets
+from fairbrush.reports.pages.statement_accounts import Sheet, sheets
 from fairbrush.reports.pages.statement_money import (
     Contested,
     Kept,
@@ -30,6 +30,7 @@ from fairbrush.reports.pages.statement_money import (
     read_paid,
     read_settled,
 )
+from fairbrush.reports.pages.statement_moved import read_moved
 from fairbrush.reports.pages.statement_use import Use, read_use
 from fairbrush.store import Store, as_utc
 

@@ -1,11 +1,7 @@
-"""A creator's part of the book: what was kept for them, what moved, what is kept now.
+"""A creator's part of the book by currency: what was kept for them, what moved, what is kept now.
 
-Enters: an open database, a creator, a period. Leaves: a ``Sheet`` a currency. The one rule: an account is one
-creator's or nobody's, so that all creators' sheets and what is nobody's are the whole book; and everything
+Enters: what was booked for a creator, a period. Leaves: a ``Sheet`` a currency. The one rule: everything
 belongs to the day on which it was booked, so that one period's end is the next one's beginning.
-
-A payee may be paid for several creators: its account of an artist is the creator's who earned by that artist
-through it last. What a payout moves is told apart again by the accounts that it took it from.
 """
 
 from __future__ import annotations
@@ -13,40 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from fairbrush.ledger.book import EntryKind
 from fairbrush.ledger.period import Period
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
-
-class Place(StrEnum):
-    """Where a creator's money lies: kinds of accounts of the book."""
-
-    PAYABLE = "payable"
-    ESCROW = "escrow"
-    DISPUTED = "disputed"
-    TRANSIT = "transit"
-
-
-@dataclass(frozen=True)
-class Moved:
-    """One posting on an account of a creator, or the creator's part of one in transit. ``holder``: the payee,
-    the artist, the dispute or the payout; ``artist_id``: empty once nobody is named. Times are UTC."""
-
-    number: int
-    kind: EntryKind
-    reference: str
-    booked_at: datetime
-    place: Place
-    holder: str
-    artist_id: str
-    currency: str
-    amount_minor: int
+from fairbrush.reports.pages.statement_moved import Moved, Place
 
 
 @dataclass(frozen=True)
@@ -99,61 +65,6 @@ class Sheet:
     @property
     def closing_total(self) -> int:
         return sum(self.closing.values())
-
-
-# Whose each account is. An account of nobody (creator_id NULL) is a model's, or was left by erased artists of
-# several creators whom one payee serves.
-_OWNED = """
-    earned AS (
-        SELECT artist_id, payee_id, creator_id, recorded_at
-        FROM settlement_standing JOIN settlement USING (settlement_id)
-        WHERE treatment = 'paid' AND dispute_id IS NULL
-        UNION ALL SELECT artist_id, payee_id, creator_id, recorded_at FROM claim_event),
-    through AS (
-        SELECT artist_id, payee_id, arg_max(creator_id, row(recorded_at, creator_id)) AS creator_id
-        FROM earned GROUP BY artist_id, payee_id),
-    alone AS (
-        SELECT payee_id, any_value(creator_id) AS creator_id FROM through
-        GROUP BY payee_id HAVING count(DISTINCT creator_id) = 1),
-    account AS (
-        SELECT DISTINCT account, holder, subject,
-            CASE account WHEN 'escrow' THEN holder ELSE subject END AS artist_id
-        FROM posting WHERE account IN ('payable', 'escrow', 'disputed')),
-    owned AS (
-        SELECT account, holder, subject, account.artist_id,
-            CASE WHEN account <> 'payable' THEN artist.creator_id
-                WHEN subject = '' THEN alone.creator_id
-                ELSE coalesce(through.creator_id, artist.creator_id) END AS creator_id
-        FROM account
-        LEFT JOIN artist ON artist.artist_id = account.artist_id
-        LEFT JOIN through ON through.artist_id = account.artist_id AND through.payee_id = holder
-        LEFT JOIN alone ON alone.payee_id = holder)
-"""
-
-_MOVED = f"""
-    WITH {_OWNED},
-    own AS (
-        SELECT number, kind, reference, recorded_at, account, holder, artist_id, currency, amount_minor
-        FROM posting JOIN entry ON number = entry_number JOIN owned USING (account, holder, subject)
-        WHERE creator_id = $creator)
-    SELECT * FROM own
-    UNION ALL
-    SELECT entry.number, entry.kind, entry.reference, entry.recorded_at, 'transit', entry.reference,
-        artist_id, currency, CASE entry.kind WHEN 'payout_proposed' THEN -amount_minor ELSE amount_minor END
-    FROM entry JOIN own AS part ON part.reference = entry.reference
-    WHERE part.kind = 'payout_proposed'
-        AND entry.kind IN ('payout_proposed', 'payout_confirmed', 'payout_failed')
-    ORDER BY ALL
-"""
-
-
-def read_moved(connection: DuckDBPyConnection, creator_id: str) -> list[Moved]:
-    """All that was ever booked on a creator's accounts, in order."""
-    rows = connection.execute(_MOVED, {"creator": creator_id}).fetchall()
-    return [
-        Moved(number, EntryKind(kind), reference, booked_at, Place(account), holder, artist_id, *money)
-        for number, kind, reference, booked_at, account, holder, artist_id, *money in rows
-    ]
 
 
 def sheets(moved: Iterable[Moved], period: Period) -> tuple[Sheet, ...]:

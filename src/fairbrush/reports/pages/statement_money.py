@@ -23,7 +23,8 @@ from fairbrush.ledger.disputes import Dispute, State, Subject, read_disputes
 from fairbrush.ledger.period import Period
 from fairbrush.ledger.policies import adopted_policies
 from fairbrush.ledger.settled import SettlementKind
-from fairbrush.reports.pages.statement_accounts import Moved, Place, closing_accounts
+from fairbrush.reports.pages.statement_accounts import closing_accounts
+from fairbrush.reports.pages.statement_moved import Moved, Place
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

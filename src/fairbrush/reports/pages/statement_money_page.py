@@ -23,8 +23,8 @@ from fairbrush.reports.pages.blocks import (
     Table,
     number,
 )
-from fairbrush.reports.pages.statement_accounts import Place
 from fairbrush.reports.pages.statement_money import Kept, Paid, Settled, Why
+from fairbrush.reports.pages.statement_moved import Place
 from fairbrush.reports.pages.statement_use_page import mark, names_of, share_text, span
 from fairbrush.reports.pages.words import later
 
