@@ -405,7 +405,7 @@ def next_commands(report: DemoReport) -> list[tuple[str, str]]:
     commands = [
         (f"fairbrush attribute {QUERIES}/{mixed.name} --explain", "why the shares are what they are"),
         ("fairbrush report lookups --limit 5", "the latest answers, as recorded"),
-        ("fairbrush report overview -o overview.html", "all of it as a page, with a map of the styles"),
+        ("fairbrush report overview -o overview.html", "it all as a page, with a map of styles"),
     ]
     if not report.left_out_is_known:
         commands += [

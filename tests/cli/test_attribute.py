@@ -202,7 +202,7 @@ def test_explain_shows_control_characters_escaped(workspace: Path, gallery: Gall
     assert r"=cmd()\x1b[31m\nred: similarity" in ran.text
     assert "\x1b" not in ran.text + ran.stderr
     text = command(workspace, "attribute", gallery.credited, "--csv").text
-    assert hostile in [row["to"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+    assert f"'{hostile}" in [row["to"] for row in csv.DictReader(io.StringIO(text, newline=""))]
     assert r"=cmd()\x1b[31m\nred" in command(workspace, "report", "top_artists").text
 
 

@@ -627,4 +627,4 @@ def test_hostile_names_are_shown_escaped(measured: Measured, space: Path) -> Non
     assert r"=cmd()\x1b[31m\nred" in ran.text
     assert "\x1b" not in ran.text + ran.stderr
     text = command(space, "validate", *words, "--csv").text
-    assert hostile in [row["creator"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+    assert f"'{hostile}" in [row["creator"] for row in csv.DictReader(io.StringIO(text, newline=""))]
