@@ -197,7 +197,7 @@ def connect_read_only(
             _put_beside(connection, staged.database)
         for setting in _LOCK:
             connection.execute(setting)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: what is not locked down is never left open
         connection.close()
         raise
     return connection
