@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.errors import IndexDamagedError
@@ -39,6 +40,8 @@ SCHEMA = "fairbrush.segment/2"
 FOLDER = "segments"
 PARTS = ("faiss", "works", "names")
 NAME_BYTES = 32
+# faiss's limits on what it reads belong to the process (a terabyte and none, unset); each read sets its own.
+_FAISS_LIMITS = Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,15 +192,15 @@ def decode_rows(content: bytes, *, source: Path) -> NDArray[np.float32]:
     import numpy as np
 
     faiss = import_faiss()
-    # Process-wide limits; their defaults are a terabyte and none.
-    faiss.set_deserialization_vector_byte_limit(len(content))
-    faiss.set_deserialization_loop_limit(1 << 16)
-    try:
-        index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
-    except RuntimeError as error:
-        raise IndexDamagedError(
-            f"faiss cannot read the index's file {source}.", next_step=REPAIR_STEP
-        ) from error
+    with _FAISS_LIMITS:
+        faiss.set_deserialization_vector_byte_limit(len(content))
+        faiss.set_deserialization_loop_limit(1 << 16)
+        try:
+            index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
+        except RuntimeError as error:
+            raise IndexDamagedError(
+                f"faiss cannot read the index's file {source}.", next_step=REPAIR_STEP
+            ) from error
     if not isinstance(index, faiss.IndexFlat) or index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise IndexDamagedError(
             f"The index's file {source} holds no flat inner-product index.", next_step=REPAIR_STEP
