@@ -348,10 +348,10 @@ DEEP = "[" * 500_000
     ],
 )
 def test_metadata_made_to_do_harm_is_refused_quickly(content: bytes, said: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(GenerationUnreadableError, match=said):
         read_generation(content)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_good_text_is_found_beside_a_bad_one() -> None:
@@ -384,9 +384,9 @@ def test_a_graph_made_to_be_walked_for_ever_costs_little(name: str) -> None:
     graph = json.loads(comfyui(n3={"positive": ["x0", 0], "guider": ["x0", 0], "seed": ["x0", 0]}))
     graph |= {key: {"class_type": "X", "inputs": inputs} for key, inputs in HOSTILE_GRAPHS[name].items()}
     text = json.dumps(graph)
-    started = time.monotonic()
+    started = time.process_time()
     read = parse_prompt(text)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert len(read.prompt or "") <= LONGEST_PROMPT
 
 
@@ -475,9 +475,9 @@ def test_any_parameters_are_read(text: str) -> None:
 @pytest.mark.parametrize("keyword", ["parameters", "dream"])
 def test_long_odd_texts_take_little_time(text: str, keyword: str) -> None:
     content = png_with(chunk(b"tEXt", keyword.encode() + b"\0" + text.encode()))
-    started = time.monotonic()
+    started = time.process_time()
     read_generation(content)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("name", ["automatic1111", "comfyui", "embedded", "facts", "invokeai", "read"])

@@ -149,11 +149,11 @@ def test_who_is_mentioned_is_who_is_found(prompt: str, names: dict[str, list[str
 
 def test_long_prompts_and_piles_of_accents_take_little_time() -> None:
     finder = NameFinder.of({str(n): [f"Artist Number{n}", "a" * 150] for n in range(1789)})
-    started = time.monotonic()
+    started = time.process_time()
     finder.find("a" + "\u0301\u0327" * LONGEST_PROMPT)
     finder.find("artist number5 " * LONGEST_PROMPT)
     finder.find("a " * 5000)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:

@@ -246,9 +246,9 @@ LONG = [
 )
 def test_time_is_in_proportion_to_the_prompt(pattern: str) -> None:
     prompt = "fox " + (pattern * LONGEST_PROMPT)[: LONGEST_PROMPT - 10] + " Monet"
-    started = time.monotonic()
+    started = time.process_time()
     assert not re.search("monet", content_of(prompt, FINDER).text, re.IGNORECASE)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
