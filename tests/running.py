@@ -19,7 +19,7 @@ from fairbrush.errors import CacheError
 
 PACKAGE = Path(package.__file__).parent
 GALLERY = PACKAGE / "data" / "gallery" / "references"
-LIMIT_S = 60
+LIMIT_S = 180
 
 
 @dataclass(frozen=True)
