@@ -6,7 +6,7 @@ hand's works, the other half asked about: alone, and two artists' works mixed in
 first ones of images by one artist: ``to wrong hands`` of those is its price. An entry is what a share alpha
 of strangers' works would pass, as shipped, or a fixed part of delta.
 
-Players and shares come from ``mix_inputs`` and ``play``, as in attribution.py. Intervals: 95 % bootstrap over
+Players and shares come from ``mix_inputs`` and ``play``, as in candidates.py. Intervals: 95 % bootstrap over
 artists; differences are paired. Machine: two CPU cores, x86-64, no GPU.
 """
 

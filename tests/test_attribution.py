@@ -17,7 +17,8 @@ from fake_records import create_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairbrush.attribution import EncoderFacts, ImageFacts, _candidates, attribute_vector
+from fairbrush.attribution import EncoderFacts, ImageFacts, attribute_vector
+from fairbrush.candidates import _candidates
 from fairbrush.chain.canonical import parse_canonical
 from fairbrush.cli.explanation import why_lines
 from fairbrush.documents import recompute, to_json, to_record

@@ -1,16 +1,24 @@
-"""From one image's vector to an Attribution: where index, eligibility, game and policy meet.
+"""From one image's vector to an Attribution: its game played, its shares, and how sure they are.
 
 Enters: the vector, an index, who may be credited, the policy. Leaves: a frozen ``Attribution``. The one rule:
-only an artist whom eligibility lets be credited now is a player, whatever the index says.
+whatever can change a share is in its identity, and nothing else is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from fairbrush.candidates import (
+    Creditable,
+    Eligibility,
+    StyleIndex,
+    mix_game,
+    near_game,
+    nearest_centroid,
+)
 from fairbrush.chain.canonical import canonical_digest, decimal_text
 from fairbrush.domain import Artist, Evidence, Hint, Hit, Value
 from fairbrush.embedding.facets import FACETS
@@ -18,85 +26,18 @@ from fairbrush.errors import AttributionError
 from fairbrush.game.shares import Certificate
 from fairbrush.ledger.policy import Policy
 from fairbrush.mixing import InputImage
-from fairbrush.playing import (
-    CANDIDATES,
-    GameInputs,
-    MixedInput,
-    Played,
-    Player,
-    facet_inputs,
-    image_mix_inputs,
-    mix_inputs,
-    nearest_inputs,
-    play,
-)
+from fairbrush.playing import GameInputs, Played, Player, play
 from fairbrush.uncertainty import MOST_CONTENDERS, Confidence, Contender, Uncertainty, bootstrap, confidence
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fairbrush.style.calibration import AffinityMap, Calibration
-    from fairbrush.style.centroids import ArtistStyle
+    from fairbrush.style.calibration import Calibration
 
 ALGORITHM = "2"  # part of every attribution_id: raise it when the same inputs would give other shares
-RECOGNISED = 1.0  # G: all of the style, until a calibration measures it
-FIRST_K = CANDIDATES  # artists asked of the index; doubled until nobody who may play is missing
 EVIDENCE_ARTISTS = 10
 EVIDENCE_WORKS = 3
-EXPLAINED_ARTISTS = 3  # all 2^3 coalitions of the best are shown
-
-
-class Neighbours(Protocol):
-    """``complete``: no allowed artist above the threshold is missing from ``hits``."""
-
-    @property
-    def hits(self) -> Sequence[Hit]: ...
-    @property
-    def complete(self) -> bool: ...
-
-
-class StyleIndex(Protocol):
-    """What an index must offer. Vectors are raw encoder vectors: float32 (dim,). ``shift``: of delta and
-    entry, by a calibration."""
-
-    @property
-    def version(self) -> str: ...
-    @property
-    def manifest_digest(self) -> str: ...
-    @property
-    def encoder_id(self) -> str: ...
-    @property
-    def variants(self) -> Collection[str]: ...
-    @property
-    def space_id(self) -> str: ...
-    @property
-    def delta(self) -> float: ...
-    @property
-    def entry(self) -> float: ...
-    @property
-    def shift(self) -> float: ...
-    @property
-    def artist_ids(self) -> Collection[str]: ...
-    def search(self, vector: NDArray[np.float32], *, k: int, allowed: Collection[str]) -> Neighbours: ...
-    def affinities(self, vector: NDArray[np.float32], artist_ids: Collection[str]) -> Sequence[Hit]: ...
-    def nearest_works(self, vector: NDArray[np.float32], artist_id: str, k: int) -> list[Evidence]: ...
-    @property
-    def detectability_floor(self) -> float: ...
-    def styled(self, vector: NDArray[np.float32]) -> NDArray[np.float64]: ...
-    def style_of(self, artist_id: str) -> ArtistStyle: ...
-    def centroids_of(self, artist_id: str) -> NDArray[np.float64]: ...
-
-
-class Eligibility(Protocol):
-    """Who may be credited now, for an image of a given model."""
-
-    @property
-    def digest(self) -> str: ...
-    @property
-    def artists(self) -> Mapping[str, Artist]: ...
-    def eligible(self, model_id: str) -> Collection[str]: ...
-    def may_be_credited(self, artist_id: str, model_id: str) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -183,17 +124,6 @@ class Attribution:
         return canonical_digest(self.identity)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """One image's game, and who was looked at for it, best first."""
-
-    game: GameInputs
-    candidates: Sequence[Player] = ()
-    hits: Sequence[Hit] = ()
-    hint: Hint | None = None
-    hinted: Sequence[Hit] = ()
-
-
 def attribute_vector(
     image: ImageFacts,
     vector: NDArray[np.float32],
@@ -224,27 +154,14 @@ def attribute_vector(
     _check_facets(facets, value)
     _check_inputs(inputs, value, hint)
     _check_calibration(calibration, index, value, model_id)
-    allowed = frozenset(eligibility.eligible(model_id)).intersection(index.artist_ids)
+    among = Creditable(index, eligibility, model_id)
     if inputs:
-        mix = _image_mix(
-            inputs, facets[0], index=index, allowed=allowed, eligibility=eligibility, model_id=model_id
-        )
-        asked = _Asked(mix)
+        asked = mix_game(inputs, facets[0], among=among)
     else:
-        asked = _near(
-            facets,
-            value,
-            hint,
-            index=index,
-            allowed=allowed,
-            eligibility=eligibility,
-            policy=policy,
-            model_id=model_id,
-            affinity_map=None if calibration is None else calibration.map,
-        )
+        affinity_map = None if calibration is None else calibration.map
+        asked = near_game(facets, value, hint, among=among, policy=policy, affinity_map=affinity_map)
     game, hint = asked.game, asked.hint
     played = play(game, policy)
-    order = by_share(game, played)
     playing = {player.hit.artist_id for player in game.players}
     identity = _identity(
         image,
@@ -274,18 +191,7 @@ def attribute_vector(
         model_share_e12=played.split.model_e12,
         unattributed=played.split.unattributed,
         unattributed_e12=played.split.unattributed_e12,
-        artists=tuple(
-            _artist_share(
-                game,
-                played,
-                position,
-                found,
-                policy,
-                eligibility.artists[game.players[position].hit.artist_id],
-                _evidence(facets[0], index, game.players[position].hit, rank),
-            )
-            for rank, position in enumerate(order)
-        ),
+        artists=_artist_shares(game, played, found, policy, among=among, vector=facets[0]),
         certificate=game.certificate,
         reason=_reason(asked.hits, game, model_id),
         confidence=_confidence(game, played, found, asked=intervals and not inputs),
@@ -299,42 +205,6 @@ def attribute_vector(
         input_paths=tuple(one.path for one in inputs),
         calibration=calibration,
     )
-
-
-def _near(
-    facets: NDArray[np.float32],
-    value: Value,
-    hint: Hint | None,
-    *,
-    index: StyleIndex,
-    allowed: frozenset[str],
-    eligibility: Eligibility,
-    policy: Policy,
-    model_id: str,
-    affinity_map: AffinityMap | None,
-) -> _Asked:
-    """The game of the artists near an image, and of those the hint names."""
-    hits = _all_near(facets[0], index, allowed, eligibility, model_id)
-    creditable = [a for a in hint.artist_ids if eligibility.may_be_credited(a, model_id)] if hint else []
-    hint = _creditable(hint, allowed.intersection(creditable))
-    hinted = index.affinities(facets[0], hint.artist_ids) if hint and hint.artist_ids else ()
-    candidates = [
-        Player(hit, eligibility.artists[hit.artist_id].creator_id) for hit in _candidates(hits, hinted)
-    ]
-    if value is Value.FACETS:
-        candidates = _near_in_a_facet(facets, index, allowed, eligibility, model_id, candidates)
-    named = frozenset(hit.artist_id for hit in hinted)
-    game = _inputs(
-        value,
-        candidates,
-        facets,
-        index,
-        policy,
-        eligible_count=len(allowed),
-        named=named,
-        affinity_map=affinity_map,
-    )
-    return _Asked(game, candidates, hits, hint, hinted)
 
 
 def _identity(
@@ -422,182 +292,11 @@ def _check_encoder(encoder: EncoderFacts, index: StyleIndex) -> None:
         )
 
 
-def _all_near(
-    vector: NDArray[np.float32],
-    index: StyleIndex,
-    allowed: frozenset[str],
-    eligibility: Eligibility,
-    model_id: str,
-) -> list[Hit]:
-    """Allowed hits, best first, ties by id: all above the threshold, and those of the nearest creators."""
-    if not allowed:
-        return []
-    k = FIRST_K
-    while True:
-        found = index.search(vector, k=k, allowed=allowed)
-        # whatever the index and the list say, nobody who may not be credited now gets any further
-        hits = [
-            hit
-            for hit in found.hits
-            if hit.artist_id in allowed and eligibility.may_be_credited(hit.artist_id, model_id)
-        ]
-        creators = {eligibility.artists[hit.artist_id].creator_id for hit in hits}
-        # a creator's many entries must not crowd the others out
-        if found.complete and (len(creators) >= CANDIDATES or k >= len(allowed)):
-            return sorted(hits, key=lambda hit: (-hit.z, hit.artist_id))
-        if k >= len(allowed):
-            raise AttributionError(
-                f"Index {index.version} does not give all of its {len(allowed)} artists.",
-                next_step="Check it: fairbrush index verify.",
-            )
-        k *= 2
-
-
-def _creditable(hint: Hint | None, allowed: Collection[str]) -> Hint | None:
-    """Without those who may not be credited: neither the answer nor its record says that they were named."""
-    return hint and replace(hint, artist_ids=tuple(sorted({*hint.artist_ids} & {*allowed})))
-
-
-def _candidates(hits: Sequence[Hit], hinted: Sequence[Hit]) -> list[Hit]:
-    """Who the game may be played by: the nearest, and whoever is named; best first, ties by id."""
-    by_id = {hit.artist_id: hit for hit in hinted}
-    added = [by_id[artist_id] for artist_id in by_id.keys() - {hit.artist_id for hit in hits}]
-    return sorted([*hits, *added], key=lambda hit: (-hit.z, hit.artist_id))
-
-
 def _hint_identity(hint: Hint | None) -> dict[str, Any] | None:
     """What the id covers: ids, and no word of the prompt."""
     if hint is None or not hint.artist_ids:
         return None
     return {"source": str(hint.source), "artist_ids": list(hint.artist_ids)}
-
-
-def _near_in_a_facet(
-    facets: NDArray[np.float32],
-    index: StyleIndex,
-    allowed: frozenset[str],
-    eligibility: Eligibility,
-    model_id: str,
-    candidates: Sequence[Player],
-) -> list[Player]:
-    """The candidates, and whoever is near a part of the image; best for the whole image first."""
-    named = {player.hit.artist_id for player in candidates}
-    for facet in facets[1:]:
-        named |= {hit.artist_id for hit in _all_near(facet, index, allowed, eligibility, model_id)}
-    hits = sorted(index.affinities(facets[0], sorted(named)), key=lambda hit: (-hit.z, hit.artist_id))
-    return [Player(hit, eligibility.artists[hit.artist_id].creator_id) for hit in hits]
-
-
-def _inputs(
-    value: Value,
-    candidates: Sequence[Player],
-    facets: NDArray[np.float32],
-    index: StyleIndex,
-    policy: Policy,
-    *,
-    eligible_count: int,
-    named: Collection[str],
-    affinity_map: AffinityMap | None,
-) -> GameInputs:
-    """``named``: the artists of the hint, who are candidates however many others are nearer."""
-    import numpy as np
-
-    if value is Value.NEAREST:
-        return nearest_inputs(
-            candidates,
-            delta=index.delta,
-            recognised=RECOGNISED,
-            eligible_count=eligible_count,
-            affinity_map=affinity_map,
-        )
-    if value is Value.FACETS:
-        ids = [player.hit.artist_id for player in candidates]
-        z = np.empty((len(facets), len(ids)))
-        for row, facet in enumerate(facets):
-            of = {hit.artist_id: hit.z for hit in index.affinities(facet, ids)}
-            z[row] = [of[artist_id] for artist_id in ids]
-        return facet_inputs(
-            candidates,
-            z,
-            delta=index.delta,
-            entry=index.entry,
-            recognised=RECOGNISED,
-            eligible_count=eligible_count,
-            artists_part=float(policy.to_artists * (1 - policy.content)),
-            named=named,
-            affinity_map=affinity_map,
-        )
-    entry = index.entry
-    entering = _of_nearest_creators([player for player in candidates if player.hit.z > entry], named)
-    query = index.styled(facets[0])
-    centroids = [nearest_centroid(query, index, player.hit.artist_id)[1] for player in entering]
-    return mix_inputs(
-        value,
-        entering,
-        np.array([[float(one @ other) for other in centroids] for one in centroids]),
-        delta=index.delta,
-        entry=entry,
-        recognised=RECOGNISED,
-        eligible_count=eligible_count,
-        artists_part=float(policy.to_artists * (1 - policy.content)),
-        affinity_map=affinity_map,
-    )
-
-
-def _image_mix(
-    inputs: Sequence[InputImage],
-    vector: NDArray[np.float32],
-    *,
-    index: StyleIndex,
-    allowed: frozenset[str],
-    eligibility: Eligibility,
-    model_id: str,
-) -> GameInputs:
-    """Of an input whose artist may not be credited, no id goes further than this."""
-    import numpy as np
-
-    creditable = {one.artist_id for one in inputs if eligibility.may_be_credited(one.artist_id, model_id)}
-    for artist_id in sorted(creditable - allowed):
-        raise AttributionError(
-            f"{eligibility.artists[artist_id].name}, of an input, has no work in index {index.version}.",
-            next_step="Register one (fairbrush artist works ARTIST FILE), then fairbrush index extend.",
-        )
-    query = index.styled(vector)
-    hits = sorted(index.affinities(vector, creditable), key=lambda hit: (-hit.z, hit.artist_id))
-    mixed = []
-    for one in inputs:
-        similarity = float(one.styled @ query)
-        by: tuple[str | None, str | None] = (None, None)
-        if one.artist_id in creditable:
-            by = (one.artist_id, eligibility.artists[one.artist_id].creator_id)
-        mixed.append(MixedInput(one.sha256, float(one.weight), similarity, *by))
-    rows = np.stack([one.styled for one in inputs])
-    upper = np.triu([[float(one @ other) for other in rows] for one in rows])
-    return image_mix_inputs(
-        [Player(hit, eligibility.artists[hit.artist_id].creator_id) for hit in hits],
-        mixed,
-        upper + np.triu(upper, 1).T,
-        delta=index.delta,
-        entry=index.entry,
-        recognised=RECOGNISED,
-        eligible_count=len(allowed),
-    )
-
-
-def _of_nearest_creators(candidates: Sequence[Player], named: Collection[str]) -> list[Player]:
-    creators = list(dict.fromkeys(player.creator_id for player in candidates))
-    nearest = set(creators[:CANDIDATES])
-    nearest |= {player.creator_id for player in candidates if player.hit.artist_id in named}
-    return [player for player in candidates if player.creator_id in nearest]
-
-
-def nearest_centroid(
-    query: NDArray[np.float64], index: StyleIndex, artist_id: str
-) -> tuple[int, NDArray[np.float64]]:
-    """Which of an artist's centroids is nearest to an image, and that centroid."""
-    centroids = index.centroids_of(artist_id)
-    position = int((centroids @ query).argmax())
-    return position, centroids[position]
 
 
 def by_share(game: GameInputs, played: Played) -> list[int]:
@@ -652,33 +351,47 @@ def _uncertainty(
     )
 
 
-def _artist_share(
+def _artist_shares(
     game: GameInputs,
     played: Played,
-    position: int,
     found: Uncertainty | None,
     policy: Policy,
-    artist: Artist,
-    evidence: tuple[Evidence, ...],
-) -> ArtistShare:
-    player = game.players[position]
-    interval = None
-    if found is not None:
-        # a creator's entries keep their proportions in every replicate
-        own = _paid_by_creator(game, played)[player.creator_id]
-        part = max(0.0, played.phi[position]) / own if own else 0.0
-        artists = float(policy.to_artists * (1 - policy.content)) * game.recognised
-        interval = _scaled(found.parts[player.creator_id], part * artists)
-    return ArtistShare(
-        artist=artist,
-        share=played.split.artists[position],
-        share_e12=played.split.artists_e12[position],
-        phi=played.phi[position],
-        similarity=player.hit.similarity,
-        z=player.hit.z,
-        evidence=evidence,
-        interval=interval,
-    )
+    *,
+    among: Creditable,
+    vector: NDArray[np.float32],
+) -> tuple[ArtistShare, ...]:
+    """Largest first; the works that speak for them only of the first ones."""
+    shares = []
+    for rank, position in enumerate(by_share(game, played)):
+        hit = game.players[position].hit
+        works = (
+            among.index.nearest_works(vector, hit.artist_id, EVIDENCE_WORKS)
+            if rank < EVIDENCE_ARTISTS
+            else ()
+        )
+        shares.append(
+            ArtistShare(
+                artist=among.eligibility.artists[hit.artist_id],
+                share=played.split.artists[position],
+                share_e12=played.split.artists_e12[position],
+                phi=played.phi[position],
+                similarity=hit.similarity,
+                z=hit.z,
+                evidence=tuple(works),
+                interval=None if found is None else _interval(game, played, position, found, policy),
+            )
+        )
+    return tuple(shares)
+
+
+def _interval(
+    game: GameInputs, played: Played, position: int, found: Uncertainty, policy: Policy
+) -> tuple[float, float]:
+    """A creator's entries keep their proportions in every replicate."""
+    creator_id = game.players[position].creator_id
+    own = _paid_by_creator(game, played)[creator_id]
+    part = max(0.0, played.phi[position]) / own if own else 0.0
+    return _scaled(found.parts[creator_id], part * (float(policy.artists_part) * game.recognised))
 
 
 def _paid_by_creator(game: GameInputs, played: Played) -> dict[str, float]:
@@ -720,12 +433,6 @@ def _value_function(game: GameInputs) -> dict[str, Any]:
     if game.value is Value.FACETS:
         parameters["facets"] = FACETS.name
     return {"name": str(game.value), "parameters": parameters}
-
-
-def _evidence(vector: NDArray[np.float32], index: StyleIndex, hit: Hit, rank: int) -> tuple[Evidence, ...]:
-    if rank >= EVIDENCE_ARTISTS:
-        return ()
-    return tuple(index.nearest_works(vector, hit.artist_id, EVIDENCE_WORKS))
 
 
 def _reason(hits: Sequence[Hit], game: GameInputs, model_id: str) -> str | None:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
-from fairbrush.attribution import Attribution, Eligibility, StyleIndex, nearest_centroid
+from fairbrush.attribution import Attribution
+from fairbrush.candidates import Eligibility, StyleIndex, nearest_centroid
 from fairbrush.domain import Artist, Evidence, Hit, Value
 from fairbrush.game.selection import nonnegative_weights
 from fairbrush.playing import GameInputs, coalition_worths, play, veto_part

@@ -81,6 +81,11 @@ class Policy:
         return Fraction(self.w)
 
     @property
+    def artists_part(self) -> Fraction:
+        """Of the bill, what artists get where all of the style is recognised."""
+        return self.to_artists * (1 - self.content)
+
+    @property
     def digest(self) -> str:
         """Of b and w: the model and the value function meant stand in the attribution's id itself."""
         assert self.calibrated_by is None, "resolve b first"

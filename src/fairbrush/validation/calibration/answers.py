@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fairbrush.attribution import Eligibility
+    from fairbrush.candidates import Eligibility
     from fairbrush.index.search import StyleIndex
     from fairbrush.playing import GameInputs
 
