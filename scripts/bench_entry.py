@@ -6,7 +6,7 @@ hand's works, the other half asked about: alone, and two artists' works mixed in
 first ones of images by one artist: ``to wrong hands`` of those is its price. An entry is what a share alpha
 of strangers' works would pass, as shipped, or a fixed part of delta.
 
-Players and shares come from ``mix_inputs`` and ``play``, as in candidates.py. Intervals: 95 % bootstrap over
+Players and shares come from ``mix_inputs`` and ``play``, as in an answer. Intervals: 95 % bootstrap over
 artists; differences are paired. Machine: two CPU cores, x86-64, no GPU.
 """
 
@@ -31,10 +31,11 @@ from fairbrush.accuracy.measures import Resampling, score_split
 from fairbrush.accuracy.methods import STYLE_ONLY, Background, Fairbrush
 from fairbrush.accuracy.mixtures import mixed_vector
 from fairbrush.accuracy.trials import WEIGHTS, Images, Kind, Plan, SyntheticTrials, joined, known
+from fairbrush.choosing import CANDIDATES, mix_inputs
 from fairbrush.domain import Value
 from fairbrush.index.build import ArtistWorks
 from fairbrush.index.search import StyleIndex
-from fairbrush.playing import CANDIDATES, Player, mix_inputs, play
+from fairbrush.playing import Player, play
 from fairbrush.style.affinity import ENTRY_ALPHA
 
 ALPHAS = (0.05, 0.1, 0.15, ENTRY_ALPHA, 0.35, 0.5)

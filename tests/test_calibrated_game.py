@@ -13,18 +13,11 @@ from test_playing import DELTA, ENTRY, STYLE_ONLY, candidates, inputs_of, shares
 from test_uncertainty import found, style_of, works_of
 
 from fairbrush.chain.canonical import canonical_json
+from fairbrush.choosing import mix_inputs, nearest_inputs
 from fairbrush.domain import Value
 from fairbrush.game.shares import E12
 from fairbrush.ledger.policy import Policy
-from fairbrush.playing import (
-    coalition_worths,
-    from_text,
-    mix_inputs,
-    nearest_inputs,
-    play,
-    to_text,
-    veto_part,
-)
+from fairbrush.playing import coalition_worths, from_text, play, to_text, veto_part
 from fairbrush.style.calibration import CALIBRATED_VALUES, Isotonic, Power
 
 VALUES = st.sampled_from(CALIBRATED_VALUES)

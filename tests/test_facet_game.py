@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairbrush.choosing import CANDIDATES, facet_inputs
 from fairbrush.domain import Hit, Value
 from fairbrush.game.shapley import shapley_by_enumeration
 from fairbrush.game.values import Facets
 from fairbrush.ledger.policy import Policy
-from fairbrush.playing import CANDIDATES, Player, facet_inputs, from_text, play, to_text
+from fairbrush.playing import Player, from_text, play, to_text
 
 DELTA, ENTRY = 0.4, 0.1
 LEVELS = {"delta": DELTA, "entry": ENTRY, "recognised": 1.0, "artists_part": 1.0}

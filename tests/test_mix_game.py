@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fairbrush.choosing import image_mix_inputs
 from fairbrush.domain import Hit, Value
 from fairbrush.ledger.policy import Policy
 from fairbrush.playing import (
@@ -17,7 +18,6 @@ from fairbrush.playing import (
     Player,
     coalition_worths,
     from_text,
-    image_mix_inputs,
     play,
     to_text,
     veto_part,

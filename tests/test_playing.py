@@ -7,22 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairbrush.choosing import facet_inputs, mix_inputs, nearest_inputs
 from fairbrush.domain import CHOOSABLE_VALUES, Hit, Value
 from fairbrush.game.shapley import shapley_by_enumeration
 from fairbrush.game.values import Blend
 from fairbrush.ledger.policy import Policy
-from fairbrush.playing import (
-    GameInputs,
-    Player,
-    coalition_worths,
-    facet_inputs,
-    from_text,
-    mix_inputs,
-    nearest_inputs,
-    play,
-    to_text,
-    veto_part,
-)
+from fairbrush.playing import GameInputs, Player, coalition_worths, from_text, play, to_text, veto_part
 
 DELTA, ENTRY, H = 0.2, 0.05, 0.1
 STYLE_ONLY = Policy(b="0", w="1")

@@ -12,20 +12,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from fairbrush.choosing import CANDIDATES, facet_inputs, image_mix_inputs, mix_inputs, nearest_inputs
 from fairbrush.domain import Artist, Evidence, Hint, Hit, Value
 from fairbrush.errors import AttributionError
 from fairbrush.ledger.policy import Policy
 from fairbrush.mixing import InputImage
-from fairbrush.playing import (
-    CANDIDATES,
-    GameInputs,
-    MixedInput,
-    Player,
-    facet_inputs,
-    image_mix_inputs,
-    mix_inputs,
-    nearest_inputs,
-)
+from fairbrush.playing import GameInputs, MixedInput, Player
 
 if TYPE_CHECKING:
     import numpy as np

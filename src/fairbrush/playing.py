@@ -1,19 +1,14 @@
-"""One image's style game: who plays it, its exact solution, and both back from a record.
+"""One image's style game: its exact solution, and the game back from a record.
 
-Enters: affinities and centroids of the near artists. Leaves: ``GameInputs``, all that shares are computed
-from, and what ``play`` makes of them. The one rule: ``play`` sees nothing but its inputs, so a record that
-carries them can be recomputed bit for bit when index and vectors are gone.
-
-The unknown-style rule is the same for every value function: an image whose best affinity is not above the
-index's threshold ``delta`` credits nobody. Where somebody is above it, ``blend``, ``reconstruction`` and, in
-each facet, ``facets`` let in whoever is above the index's lower ``entry``: a second artist's part of an image
-is seldom as strong as a whole one. ``mix`` has no threshold: which images were mixed is given.
+Enters: ``GameInputs``, all that shares are computed from. Leaves: what ``play`` makes of them. The one rule:
+``play`` sees nothing but its inputs, so a record that carries them can be recomputed bit for bit when index
+and vectors are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import fsum
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +19,7 @@ from fairbrush.domain import Hit, Value
 from fairbrush.errors import AttributionError
 from fairbrush.game.mix import Mix, shapley_of_mix
 from fairbrush.game.owen import creators_of_blend, owen_of_facets, owen_of_nearest
-from fairbrush.game.selection import nonnegative_weights, survivors
+from fairbrush.game.selection import nonnegative_weights
 from fairbrush.game.shapley import (
     shapley_of_blend,
     shapley_of_nearest,
@@ -32,7 +27,7 @@ from fairbrush.game.shapley import (
     veto_value_of_model,
     veto_value_of_model_in,
 )
-from fairbrush.game.shares import Certificate, Split, blend_certificate, exact_certificate, split
+from fairbrush.game.shares import Certificate, Split, split
 from fairbrush.game.values import (
     Blend,
     Facets,
@@ -40,7 +35,6 @@ from fairbrush.game.values import (
     Quotient,
     Reconstruction,
     explained,
-    mapped,
     worth_of_all,
 )
 from fairbrush.ledger.policy import Policy
@@ -50,9 +44,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fairbrush.game.values import ValueFunction
-
-_TINY = 5e-324  # the least float64 above 0
-CANDIDATES = 32  # creators, nearest first, of whom all but nearest choose
 
 
 @dataclass(frozen=True)
@@ -118,181 +109,6 @@ class Played:
     split: Split
 
 
-def nearest_inputs(
-    candidates: Sequence[Player],
-    *,
-    delta: float,
-    recognised: float,
-    eligible_count: int,
-    affinity_map: AffinityMap | None = None,
-) -> GameInputs:
-    """Everybody above the threshold plays. candidates: best first."""
-    near = tuple(player for player in candidates if player.hit.z > delta)
-    certificate = exact_certificate("airport closed form")
-    return _worth_playing(
-        GameInputs(
-            Value.NEAREST,
-            near,
-            delta,
-            delta,
-            recognised,
-            eligible_count,
-            certificate,
-            affinity_map=affinity_map,
-        )
-    )
-
-
-def facet_inputs(
-    candidates: Sequence[Player],
-    facet_z: NDArray[np.float64],
-    *,
-    delta: float,
-    entry: float,
-    recognised: float,
-    eligible_count: int,
-    artists_part: float,
-    named: Collection[str] = (),
-    affinity_map: AffinityMap | None = None,
-) -> GameInputs:
-    """Where the whole image passes ``delta``, those play who are above the entry in any facet.
-
-    candidates: best first for the whole image; facet_z: float64 (n_facets, n_candidates), the whole image
-    first; named: artist ids, who stay however many others gain more. The creators with the largest gains
-    stay; whoever else is above the entry gains at most what the last of them does, so together at most this
-    part of v, and so much too much have those who stay.
-    """
-    kind = "airport closed form a facet"
-    nobody = GameInputs(
-        Value.FACETS,
-        (),
-        delta,
-        entry,
-        recognised,
-        eligible_count,
-        exact_certificate(kind),
-        affinity_map=affinity_map,
-    )
-    if not candidates or candidates[0].hit.z <= delta:
-        return nobody
-    gains = np.maximum(facet_z - entry, 0.0)
-    best = gains.max(axis=0)
-    gain_of: dict[str, float] = {}  # largest first
-    for position in np.argsort(-best, kind="stable").tolist():
-        if best[position] > 0.0:
-            gain_of.setdefault(candidates[position].creator_id, float(best[position]))
-    creators = list(gain_of)[:CANDIDATES]
-    staying = {*creators, *(one.creator_id for one in candidates if one.hit.artist_id in named)}
-    playing = [at for at, one in enumerate(candidates) if best[at] > 0.0 and one.creator_id in staying]
-    certificate = exact_certificate(kind)
-    if len(creators) == CANDIDATES:
-        last, whole = np.array(gain_of[creators[-1]]), gains[:, playing].max(axis=1)
-        # of a monotone map the same holds, with what it makes of both
-        part = float(mapped(last, affinity_map)) / max(float(mapped(whole, affinity_map).mean()), _TINY)
-        certificate = Certificate(f"{kind}, truncated", False, min(part, 1.0) * artists_part)
-    return _worth_playing(
-        replace(
-            nobody,
-            players=tuple(candidates[position] for position in playing),
-            certificate=certificate,
-            facet_z=tuple(tuple(row) for row in facet_z[:, playing].tolist()),
-        )
-    )
-
-
-def mix_inputs(
-    value: Value,
-    candidates: Sequence[Player],
-    gram: NDArray[np.float64],
-    *,
-    delta: float,
-    entry: float,
-    recognised: float,
-    eligible_count: int,
-    artists_part: float,
-    affinity_map: AffinityMap | None = None,
-) -> GameInputs:
-    """Of the candidates those whom the best non-negative mix needs; look-alikes are explained away.
-
-    candidates: best first, all above ``entry``; gram: float64 (n, n) of their centroids.
-    """
-    nobody = GameInputs(
-        value,
-        (),
-        delta,
-        entry,
-        recognised,
-        eligible_count,
-        exact_certificate(_KIND[value]),
-        affinity_map=affinity_map,
-    )
-    if not candidates or candidates[0].hit.z <= delta:
-        return nobody
-    columns = _columns(candidates)
-    gains = np.array([candidates[column[0]].hit.z - entry for column in columns])
-    first = [column[0] for column in columns]
-    chosen = survivors(
-        gains, gram[np.ix_(first, first)], unions=[candidates[position].creator_id for position in first]
-    )
-    staying = sorted(position for index in chosen.indices for position in columns[index])
-    rows = tuple(tuple(row) for row in gram[np.ix_(staying, staying)].tolist())
-    told = blend_certificate(chosen, artists_part=artists_part)
-    kind = told.kind.replace(_KIND[Value.BLEND], _KIND[value])
-    # what those dropped may add to worths that are mapped is not bounded by what they add to worths
-    bound = artists_part if affinity_map is not None and not told.exact else told.bound
-    return _worth_playing(
-        replace(
-            nobody,
-            players=tuple(candidates[position] for position in staying),
-            certificate=Certificate(kind, told.exact, bound),
-            gram=rows,
-        )
-    )
-
-
-def image_mix_inputs(
-    players: Sequence[Player],
-    mixed: Sequence[MixedInput],
-    gram: NDArray[np.float64],
-    *,
-    delta: float,
-    entry: float,
-    recognised: float,
-    eligible_count: int,
-) -> GameInputs:
-    """The creators of an image's inputs play, each with all of theirs; nobody where the image is like no mix.
-
-    players: an entry each artist of a creditable input, best first; gram: float64 (n, n) of the inputs' own
-    vectors, unit rows in style space.
-    """
-    game = GameInputs(
-        Value.MIX,
-        tuple(players),
-        delta,
-        entry,
-        recognised,
-        eligible_count,
-        exact_certificate("mix, 2^m coalitions"),
-        gram=tuple(tuple(row) for row in gram.tolist()),
-        mixed=tuple(mixed),
-    )
-    return game if players and _mix(game).part_of_paid > 0.0 else replace(game, players=())
-
-
-def _worth_playing(game: GameInputs) -> GameInputs:
-    """Nobody plays where a calibration makes nothing of what all explain."""
-    if game.affinity_map is None or not game.players:
-        return game
-    if worth_of_all(_game(game, _columns_of(game))) > 0.0:
-        return game
-    return replace(
-        game, players=(), gram=(), facet_z=(), certificate=exact_certificate(game.certificate.kind)
-    )
-
-
-_KIND = {Value.BLEND: "blend, 2^m coalitions", Value.RECONSTRUCTION: "reconstruction, closed form"}
-
-
 def play(inputs: GameInputs, policy: Policy) -> Played:
     """phi of each player and the split of the bill."""
     phi = _phi(inputs)
@@ -313,7 +129,7 @@ def coalition_worths(inputs: GameInputs, coalitions: Sequence[Sequence[int]]) ->
     """What players explain together, as parts of all the image's style; each coalition lists positions."""
     if not inputs.players:
         return [0.0] * len(coalitions)
-    columns = _columns_of(inputs)
+    columns = _columns_of_game(inputs)
     column_of = {position: column for column, members in enumerate(columns) for position in members}
     game = _game(inputs, columns)
     rows = np.zeros((len(coalitions), len(columns)), np.bool_)
@@ -326,7 +142,7 @@ def veto_part(inputs: GameInputs) -> float:
     """The part of the style that the model would take if it could veto: shown, never paid."""
     if not inputs.players:
         return 0.0
-    columns = _columns_of(inputs)
+    columns = _columns_of_game(inputs)
     game = _game(inputs, columns)
     if isinstance(game, Nearest):
         veto = veto_value_of_model(game.gains)
@@ -403,6 +219,11 @@ def from_text(value: Value, document: Mapping[str, Any], certificate: Certificat
     )
 
 
+def worth_of_players(inputs: GameInputs) -> float:
+    """v(N), in units of the value function."""
+    return worth_of_all(_game(inputs, _columns_of_game(inputs)))
+
+
 def hit_text(hit: Hit) -> dict[str, str]:
     return {
         "artist_id": hit.artist_id,
@@ -411,7 +232,7 @@ def hit_text(hit: Hit) -> dict[str, str]:
     }
 
 
-def _columns(players: Sequence[Player]) -> list[list[int]]:
+def columns_of(players: Sequence[Player]) -> list[list[int]]:
     """Positions of players who are one in the game: entries of one creator with the very same centroid.
 
     Works are pooled by creator, so that all of a creator's entries have it; entries of an index that was
@@ -423,10 +244,10 @@ def _columns(players: Sequence[Player]) -> list[list[int]]:
     return list(columns.values())
 
 
-def _columns_of(inputs: GameInputs) -> list[list[int]]:
-    """``_columns`` of a game's players; in ``mix`` all entries of a creator are one."""
+def _columns_of_game(inputs: GameInputs) -> list[list[int]]:
+    """``columns_of`` of a game's players; in ``mix`` all entries of a creator are one."""
     if inputs.value is not Value.MIX:
-        return _columns(inputs.players)
+        return columns_of(inputs.players)
     columns: dict[str, list[int]] = {}
     for position, player in enumerate(inputs.players):
         columns.setdefault(player.creator_id, []).append(position)
@@ -437,7 +258,7 @@ def _part_of_players(inputs: GameInputs) -> float:
     """A(N): G, but for a mix less what only inputs explain whose artists may not be credited."""
     if inputs.value is not Value.MIX:
         return inputs.recognised
-    return inputs.recognised * _mix(inputs).part_of_paid
+    return inputs.recognised * mix_of(inputs).part_of_paid
 
 
 def _phi(inputs: GameInputs) -> NDArray[np.float64]:
@@ -446,7 +267,7 @@ def _phi(inputs: GameInputs) -> NDArray[np.float64]:
     phi = np.zeros(len(inputs.players))
     if not inputs.players:
         return phi
-    columns = _columns_of(inputs)
+    columns = _columns_of_game(inputs)
     unions = [inputs.players[column[0]].creator_id for column in columns]
     game = _game(inputs, columns)
     match game:
@@ -479,7 +300,7 @@ def _weight_of(inputs: GameInputs, artist_id: str) -> float:
     return fsum(one.weight for one in inputs.mixed if one.artist_id == artist_id)
 
 
-def _mix(inputs: GameInputs) -> Mix:
+def mix_of(inputs: GameInputs) -> Mix:
     """Creators in the order of the players, each with all of their inputs; then the inputs of artists who may
     not be credited, each alone. Sums are exactly rounded: the order of inputs changes no bit.
     """
@@ -502,7 +323,7 @@ def _mix(inputs: GameInputs) -> Mix:
 
 def _game(inputs: GameInputs, columns: Sequence[Sequence[int]]) -> ValueFunction:
     if inputs.value is Value.MIX:
-        return _mix(inputs)
+        return mix_of(inputs)
     first = [column[0] for column in columns]
     hits = [inputs.players[position].hit for position in first]
     if inputs.value is Value.NEAREST:

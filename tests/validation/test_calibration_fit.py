@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fairbrush.choosing import mix_inputs, nearest_inputs
 from fairbrush.domain import Hit, Value
 from fairbrush.errors import CalibrationError
-from fairbrush.playing import GameInputs, Player, coalition_worths, mix_inputs, nearest_inputs
+from fairbrush.playing import GameInputs, Player, coalition_worths
 from fairbrush.style.calibration import Isotonic, Power
 from fairbrush.validation.calibration import fit
 from fairbrush.validation.calibration.answers import Change, Shares, mis_paid, shares_of, singleton_worths
