@@ -16,7 +16,9 @@ import duckdb
 import pytest
 from running import GALLERY, Fairbrush, Ran, wait_until
 
-from fairbrush.doctor import Check, check_faiss, check_library, examine
+from fairbrush.doctor.checks import Check
+from fairbrush.doctor.examine import examine
+from fairbrush.doctor.installation import check_faiss, check_library
 from fairbrush.ledger import records
 
 ARTISTS = ("Danny Allen", "John Cliff")
@@ -356,7 +358,7 @@ def test_two_faiss_packages_or_none_are_a_problem(monkeypatch: pytest.MonkeyPatc
             "pip uninstall -y faiss-cpu faiss-gpu && pip install faiss-cpu",
         ),
     ):
-        monkeypatch.setattr("fairbrush.doctor.installed_faiss", lambda found=found: found)
+        monkeypatch.setattr("fairbrush.doctor.installation.installed_faiss", lambda found=found: found)
         [check] = check_faiss()
         assert (str(check.status), check.fix) == ("problem", fix)
 
@@ -370,7 +372,7 @@ def test_what_nobody_foresaw_becomes_a_row(monkeypatch: pytest.MonkeyPatch, work
     def explode(*_: object) -> None:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr("fairbrush.doctor.shutil.disk_usage", explode)
+    monkeypatch.setattr("fairbrush.doctor.workspace.shutil.disk_usage", explode)
     found = {check.what: check for check in examine(workspace)}
     assert str(found["disk"].status) == "problem"
     assert "ZeroDivisionError: of all things" in found["disk"].detail

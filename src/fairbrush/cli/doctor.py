@@ -25,7 +25,7 @@ from fairbrush.cli.output import (
 from fairbrush.errors import ExitCode
 
 if TYPE_CHECKING:
-    from fairbrush.doctor import Check
+    from fairbrush.doctor.checks import Check
 
 COLUMNS = ("what", "status", "detail", "fix")
 
@@ -42,7 +42,8 @@ def doctor(
     output: OutputOption = None,
 ) -> None:
     """Examine the installation and the workspace; say how to mend what is broken. Changes nothing."""
-    from fairbrush.doctor import Status, examine
+    from fairbrush.doctor.checks import Status
+    from fairbrush.doctor.examine import examine
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     named: Path | None = context.obj

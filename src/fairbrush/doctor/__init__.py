@@ -1,0 +1,1 @@
+"""Is everything in order? Installation and workspace, each row with the way out."""
