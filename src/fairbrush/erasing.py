@@ -30,7 +30,8 @@ from fairbrush.corpus.people import find_payee
 from fairbrush.corpus.registry import find_artist
 from fairbrush.corpus.traces import Traces, artist_traces, payee_traces
 from fairbrush.corpus.works import drop_work_files
-from fairbrush.embedding.cache import EmbeddingCache, Wiped
+from fairbrush.embedding.cache import EmbeddingCache
+from fairbrush.embedding.cache_wipe import Wiped
 from fairbrush.errors import (
     DatabaseBusyError,
     ErasureUnfinishedError,

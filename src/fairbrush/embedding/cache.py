@@ -11,14 +11,13 @@ not safe: to get the disk space back, delete its files.
 """
 
 import shlex
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from fairbrush.embedding.cache_env import (
     CacheEnvironment,
@@ -29,7 +28,6 @@ from fairbrush.embedding.cache_env import (
 from fairbrush.embedding.cache_file import cache_option
 from fairbrush.embedding.cache_rows import (
     HEADER_BYTES,
-    ROW_KEY_BYTES,
     SPACE_ID_BYTES,
     SpaceRecord,
     decode_row,
@@ -41,6 +39,8 @@ from fairbrush.embedding.cache_rows import (
     row_key,
     space_id,
 )
+from fairbrush.embedding.cache_walk import PAGE_BYTES, ROWS_A_TRANSACTION, read_records, walk
+from fairbrush.embedding.cache_wipe import Wiped, wipe
 from fairbrush.errors import CacheDamagedError, CacheError
 
 if TYPE_CHECKING:
@@ -50,17 +50,7 @@ if TYPE_CHECKING:
 
     Transaction = lmdb.Transaction[memoryview]
 
-Found = TypeVar("Found")
-
 DEFAULT_MAX_BYTES = 256 * 2**30
-_ROWS_A_TRANSACTION = 1024
-_PAGE_BYTES = 4096
-_ZEROS = bytes(2000)  # two to a page
-_MOST_ZEROS, _LEAST_ZEROS = 4096, 32  # a transaction: many while there is much to fill, few at the end
-_LEAST_LEFT_PAGES = 256
-_LEFT_IN = 50  # one page in so many is freed by the filling itself, for the list of free pages
-_WIPE_ATTEMPTS = 20
-_WIPE_PAUSE_S = 0.1
 _DAMAGED_RECORD = "the record of this encoder and variant is damaged"
 
 
@@ -109,15 +99,6 @@ class VerifyResult:
     @property
     def is_sound(self) -> bool:
         return not self.damaged and not self.structure
-
-
-@dataclass(frozen=True)
-class Wiped:
-    """What a wipe did: the file's bytes before and after, which later rows reuse."""
-
-    bytes_before: int
-    bytes_after: int
-    elapsed_s: float
 
 
 @dataclass(frozen=True)
@@ -175,7 +156,7 @@ class EmbeddingCache:
     def info(self) -> CacheInfo:
         """Count the rows of every encoder and variant. Raises CacheDamagedError when a record is damaged."""
         spaces = []
-        for space, record in _records(self._environment).items():
+        for space, record in read_records(self._environment).items():
             if record is None:
                 raise CacheDamagedError(
                     f"The embedding cache {self._environment.folder} has lost the name of one encoder.",
@@ -196,14 +177,14 @@ class EmbeddingCache:
         structure = self._environment.structure_problems()
         if structure:
             return VerifyResult(0, (), tuple(structure))
-        records = _records(self._environment)
+        records = read_records(self._environment)
         checked = 0
         damaged = [
             DamagedRow("", "", "", f"{_DAMAGED_RECORD} ({space.hex()})")
             for space, record in records.items()
             if record is None
         ]
-        for key, what in _walk(self._environment, b"", row_damage):
+        for key, what in walk(self._environment, b"", row_damage):
             checked += 1
             if what is not None:
                 record = records.get(key[:SPACE_ID_BYTES])
@@ -241,12 +222,12 @@ class EmbeddingCache:
                 return True
             return damaged and row_damage(key, row) is not None
 
-        whole_spaces = {s for s, record in _records(self._environment).items() if drops_space(record)}
+        whole_spaces = {s for s, record in read_records(self._environment).items() if drops_space(record)}
 
         def drops(key: bytes, row: memoryview) -> bool:
             return key[:SPACE_ID_BYTES] in whole_spaces or drops_row(key, row)
 
-        keys = (key for key, dropped in _walk(self._environment, b"", drops) if dropped)
+        keys = (key for key, dropped in walk(self._environment, b"", drops) if dropped)
         rows_dropped, bytes_freed = self._drop(keys, drops)
         self._drop_empty_spaces()
         return PruneResult(rows_dropped, bytes_freed, self._environment.reusable_bytes())
@@ -257,75 +238,17 @@ class EmbeddingCache:
         Their bytes stay in unused pages until new rows fill those, or ``wipe``.
         """
         self._assert_writable()
-        spaces = list(_records(self._environment))
+        spaces = list(read_records(self._environment))
         keys = (row_key(space, sha256) for sha256 in sha256s for space in spaces)
         rows_dropped, _ = self._drop(keys, lambda key, row: True)
         self._drop_empty_spaces()
         return rows_dropped
 
     def wipe(self) -> Wiped:
-        """Leave no byte of a dropped row in the file, while other processes read and write it.
-
-        A deleted row leaves its bytes in unused pages, in the gaps of used ones, and its key in the tree
-        above them. So the rows are written into a new tree in one transaction, and then zeros into every
-        page that is free. The file grows to twice the size of the rows, once. Killed, it has done part of
-        this and harmed nothing. Raises CacheError where another process reads all the while.
-        """
+        """Leave no byte of a dropped row in the file; see ``cache_wipe``. Raises CacheError where another
+        process reads all the while."""
         self._assert_writable()
-        environment = self._environment
-        started, before = time.monotonic(), environment.bytes_on_disk()
-        environment.reopen()
-        for _ in range(2):
-            environment.open_filler()  # pages freed by the last two transactions become free for the next
-
-        def rebuild(transaction: "Transaction", databases: Databases) -> None:
-            spaces = [(bytes(key), bytes(record)) for key, record in transaction.cursor(databases.spaces)]
-            for database in (databases.spaces, databases.rows):
-                transaction.drop(database, delete=False)
-            for key, record in spaces:
-                transaction.put(key, record, db=databases.spaces)
-            # read beside the transaction: the rows as they were before it, and nobody else can write
-            for key, row in _walk(environment, b"", lambda key, row: bytes(row)):
-                transaction.put(key, row, db=databases.rows, append=True)
-
-        environment.write(rebuild, new_bytes=before, rewrites=True)
-        for _ in range(_WIPE_ATTEMPTS):
-            if self._fill_free_pages():
-                return Wiped(before, environment.bytes_on_disk(), time.monotonic() - started)
-            time.sleep(_WIPE_PAUSE_S)
-        raise CacheError(
-            f"The embedding cache {environment.folder} is being read all the time: forgotten rows keep their"
-            " place in its file until then.",
-            next_step="Try again when the process that reads it has ended.",
-        )
-
-    def _fill_free_pages(self) -> bool:
-        """Zeros into free pages until the file has to grow; False where some were left out, since somebody
-        still reads them."""
-        environment = self._environment
-        since, was_pinned = environment.last_transaction(), False
-        filler, count, grown = environment.open_filler(), 0, 0
-        expected = environment.reusable_bytes() // _PAGE_BYTES * 2
-        while grown < 3:  # what was freed two transactions ago can be filled, so the first ones find less
-            last_page = environment.last_page()
-            size = max(_LEAST_ZEROS, min(_MOST_ZEROS, (expected - count) // 2))
-
-            def put(
-                transaction: "Transaction", databases: Databases, first: int = count, n: int = size
-            ) -> None:
-                for number in range(first, first + n):
-                    transaction.put(number.to_bytes(8, "big"), _ZEROS, db=filler, append=True)
-
-            environment.write(put, new_bytes=size * _PAGE_BYTES, rewrites=True)
-            count += size
-            grown = grown + 1 if environment.last_page() > last_page else 0
-            was_pinned = was_pinned or environment.is_read_since_before(since)
-        left_pages = environment.reusable_bytes() // _PAGE_BYTES - count // 2
-        most_left = max(_LEAST_LEFT_PAGES, environment.last_page() // _LEFT_IN)
-        environment.write(
-            lambda transaction, databases: transaction.drop(filler), new_bytes=_PAGE_BYTES * 64, rewrites=True
-        )
-        return left_pages <= most_left and not was_pinned
+        return wipe(self._environment)
 
     @property
     def _environment(self) -> CacheEnvironment:
@@ -342,7 +265,7 @@ class EmbeddingCache:
         """
         rows = freed = 0
         remaining = iter(keys)
-        while batch := list(islice(remaining, _ROWS_A_TRANSACTION)):
+        while batch := list(islice(remaining, ROWS_A_TRANSACTION)):
 
             def delete(
                 transaction: "Transaction", databases: Databases, batch: list[bytes] = batch
@@ -355,7 +278,7 @@ class EmbeddingCache:
                         transaction.delete(key, db=databases.rows)
                 return sizes
 
-            sizes = self._environment.write(delete, new_bytes=_PAGE_BYTES * 64, deletes=True)
+            sizes = self._environment.write(delete, new_bytes=PAGE_BYTES * 64, deletes=True)
             rows, freed = rows + len(sizes), freed + sum(sizes)
         return rows, freed
 
@@ -368,7 +291,7 @@ class EmbeddingCache:
                     if not (cursor.set_range(space) and bytes(cursor.key()).startswith(space)):
                         transaction.delete(space, db=databases.spaces)
 
-        self._environment.write(delete, new_bytes=_PAGE_BYTES * 64, deletes=True)
+        self._environment.write(delete, new_bytes=PAGE_BYTES * 64, deletes=True)
 
 
 class CacheSpace:
@@ -431,7 +354,7 @@ class CacheSpace:
                     transaction.put(key, row, db=databases.rows)
             transaction.put(self._id, encode_space(self._id, record), db=databases.spaces)
 
-        new_bytes = sum(-(-len(row) // _PAGE_BYTES) * _PAGE_BYTES for row in encoded.values())
+        new_bytes = sum(-(-len(row) // PAGE_BYTES) * PAGE_BYTES for row in encoded.values())
         self._cache._environment.write(store, new_bytes=new_bytes)
 
     def scan(self) -> "Iterator[tuple[str, Vectors]]":
@@ -447,7 +370,7 @@ class CacheSpace:
             self.damaged_reads += 1
             return None
 
-        for key, vectors in _walk(self._cache._environment, self._id, sound):
+        for key, vectors in walk(self._cache._environment, self._id, sound):
             if vectors is not None:
                 yield image_of(key), vectors
 
@@ -502,53 +425,11 @@ class CacheSpace:
         return None
 
 
-def _records(environment: CacheEnvironment) -> dict[bytes, SpaceRecord | None]:
-    """The record of every space by id; None for a damaged one."""
-
-    def collect(transaction: "Transaction", databases: Databases) -> dict[bytes, SpaceRecord | None]:
-        return {
-            bytes(space): decode_space(bytes(space), bytes(stored))
-            for space, stored in transaction.cursor(databases.spaces)
-        }
-
-    return environment.read(collect)
-
-
-def _walk(
-    environment: CacheEnvironment, prefix: bytes, look: Callable[[bytes, memoryview], Found]
-) -> Iterator[tuple[bytes, Found]]:
-    """``look(key, row)`` for every row whose key starts with ``prefix``, in key order; short transactions."""
-    start = prefix
-    while True:
-
-        def chunk(
-            transaction: "Transaction", databases: Databases, start: bytes = start
-        ) -> list[tuple[bytes, Found]]:
-            with transaction.cursor(databases.rows) as cursor:
-                if not cursor.set_range(start):
-                    return []
-                found = []
-                for view, row in islice(cursor, _ROWS_A_TRANSACTION):
-                    if len(view) != ROW_KEY_BYTES:
-                        raise environment.damaged("a key has the wrong length")
-                    key = bytes(view)
-                    if not key.startswith(prefix):
-                        break
-                    found.append((key, look(key, row)))
-                return found
-
-        found = environment.read(chunk)
-        yield from found
-        if len(found) < _ROWS_A_TRANSACTION:
-            return
-        start = found[-1][0] + b"\0"  # the first possible key after the last one read
-
-
 def _count(environment: CacheEnvironment, space: bytes, record: SpaceRecord) -> SpaceInfo:
     """Count from the rows' lengths: nothing to keep in step, and no vector is read."""
     vectors = [
         (length - HEADER_BYTES) // (4 * record.dim)
-        for _, length in _walk(environment, space, lambda key, row: len(row))
+        for _, length in walk(environment, space, lambda key, row: len(row))
     ]
     return SpaceInfo(
         encoder_id=record.encoder_id,
