@@ -21,7 +21,10 @@ from fairbrush.cli.drawing import (
     TunedLoraOption,
     drawing_progress,
     one_of,
+    parse_loras,
+    parse_precision,
     parse_size,
+    parse_template,
 )
 from fairbrush.cli.output import (
     CsvFlag,
@@ -253,10 +256,7 @@ def run(
     from fairbrush.corpus.images import image_limits
     from fairbrush.validation.audit.files import read_prompts
     from fairbrush.validation.audit.run import run_audit
-    from fairbrush.validation.generators import Precision
     from fairbrush.validation.order import Order
-    from fairbrush.validation.prompts import Template
-    from fairbrush.validation.weights import parse_lora
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     settings, _ = workspace_settings(context)
@@ -265,8 +265,8 @@ def run(
         negative_prompt=negative_prompt,
         weights=weights,
         base=base,
-        loras=tuple(map(parse_lora, lora or ())),
-        template=Template() if template is None else Template.parse(template),
+        loras=parse_loras(lora),
+        template=parse_template(template),
         seeds=seeds,
         first_seed=seed,
         steps=steps,
@@ -277,7 +277,7 @@ def run(
         batch=batch,
         second_encoder=second_encoder,
         device=device,
-        precision=None if precision is None else one_of(Precision, precision, "--precision"),
+        precision=parse_precision(precision),
         safety_checker=not no_safety_checker,
         allow_download=allow_download,
     )

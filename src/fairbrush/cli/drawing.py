@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,7 +18,12 @@ from fairbrush.embedding.encoder import Device
 from fairbrush.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fairbrush.validation.generators import Precision
+    from fairbrush.validation.prompts import Template
     from fairbrush.validation.regenerate import Progress
+    from fairbrush.validation.weights import Lora
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 BaseOption = Annotated[
     Path | None, typer.Option(help="A diffusers folder of the model a checkpoint was tuned from.")
@@ -67,7 +73,27 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def one_of(kind: Any, text: str, option: str) -> Any:
+def parse_template(text: str | None) -> Template:
+    """The usual one where none is typed. Raises PromptError."""
+    from fairbrush.validation.prompts import Template
+
+    return Template() if text is None else Template.parse(text)
+
+
+def parse_precision(text: str | None) -> Precision | None:
+    from fairbrush.validation.generators import Precision
+
+    return None if text is None else one_of(Precision, text, "--precision")
+
+
+def parse_loras(texts: Sequence[str] | None) -> tuple[Lora, ...]:
+    from fairbrush.validation.weights import parse_lora
+
+    return tuple(map(parse_lora, texts or ()))
+
+
+def one_of(kind: type[Choice], text: str, option: str) -> Choice:
+    """Raises ConfigError for what is none of them."""
     try:
         return kind(text)
     except ValueError:

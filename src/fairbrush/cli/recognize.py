@@ -18,8 +18,9 @@ from fairbrush.cli.drawing import (
     PrecisionOption,
     TemplateOption,
     drawing_progress,
-    one_of,
+    parse_precision,
     parse_size,
+    parse_template,
 )
 from fairbrush.cli.output import (
     CsvFlag,
@@ -108,9 +109,7 @@ def recognize(
     Images with an artist's name are held against twins with an invented one, and the artist's style against
     everybody else's. Images are kept: an interrupted run goes on. Needs: pip install "fairbrush[validate]".
     """
-    from fairbrush.validation.generators import Precision
     from fairbrush.validation.order import Order
-    from fairbrush.validation.prompts import Template
     from fairbrush.validation.recognition.contents import first_contents, read_contents
     from fairbrush.validation.recognition.kept import keep_survey
     from fairbrush.validation.recognition.recognize import Wanted
@@ -133,7 +132,7 @@ def recognize(
         model=model,
         weights=weights,
         base=base,
-        template=Template() if template is None else Template.parse(template),
+        template=parse_template(template),
         seeds=seeds,
         first_seed=seed,
         steps=steps,
@@ -142,7 +141,7 @@ def recognize(
         size=parse_size(size),
         batch=batch,
         device=device,
-        precision=None if precision is None else one_of(Precision, precision, "--precision"),
+        precision=parse_precision(precision),
         safety_checker=not no_safety_checker,
         allow_download=allow_download,
     )

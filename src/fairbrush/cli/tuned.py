@@ -18,8 +18,10 @@ from fairbrush.cli.drawing import (
     PrecisionOption,
     TemplateOption,
     drawing_progress,
-    one_of,
+    parse_loras,
+    parse_precision,
     parse_size,
+    parse_template,
 )
 from fairbrush.cli.output import (
     CsvFlag,
@@ -143,16 +145,13 @@ def tuned(
     What the fine-tune does to the artist's style is held against what it does to other artists' styles.
     Images are kept and used again: an interrupted run goes on. Needs: pip install "fairbrush[validate]".
     """
-    from fairbrush.validation.generators import Precision
     from fairbrush.validation.order import Order
-    from fairbrush.validation.prompts import Template
     from fairbrush.validation.recognition.contents import first_contents, read_contents
     from fairbrush.validation.recognition.four_sets import TunedOrder
     from fairbrush.validation.recognition.tuned import examine
     from fairbrush.validation.recognition.tuned_kept import keep_examination, to_json
-    from fairbrush.validation.weights import parse_lora
 
-    loras = tuple(map(parse_lora, lora or ()))
+    loras = parse_loras(lora)
     _refuse_combinations(
         {"ARTIST": artists, "--all": everybody, "--works": works},
         asked_by_lora=bool(loras),
@@ -175,7 +174,7 @@ def tuned(
             model=model,
             weights=weights,
             loras=loras,
-            template=Template() if template is None else Template.parse(template),
+            template=parse_template(template),
             seeds=seeds,
             first_seed=seed,
             steps=steps,
@@ -184,7 +183,7 @@ def tuned(
             size=parse_size(size),
             batch=batch,
             device=device,
-            precision=None if precision is None else one_of(Precision, precision, "--precision"),
+            precision=parse_precision(precision),
             safety_checker=not no_safety_checker,
             allow_download=allow_download,
         ),

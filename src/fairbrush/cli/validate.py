@@ -19,8 +19,10 @@ from fairbrush.cli.drawing import (
     TemplateOption,
     TunedLoraOption,
     drawing_progress,
-    one_of,
+    parse_loras,
+    parse_precision,
     parse_size,
+    parse_template,
 )
 from fairbrush.cli.output import (
     CsvFlag,
@@ -165,13 +167,10 @@ def validate(
     """
     from fairbrush.mixing import parted
     from fairbrush.validation.adapters import adapter_at
-    from fairbrush.validation.generators import Precision
     from fairbrush.validation.kept import to_json
     from fairbrush.validation.order import Order
-    from fairbrush.validation.prompts import Template
     from fairbrush.validation.validate import keep_study
     from fairbrush.validation.validate import validate as measure
-    from fairbrush.validation.weights import parse_lora
 
     refuse_mix(value)
     arguments, mixed = parted(images or [], inputs or (), image_needed=False)
@@ -198,8 +197,8 @@ def validate(
         model=model,
         weights=weights,
         base=base,
-        loras=tuple(map(parse_lora, lora or ())),
-        template=Template() if template is None else Template.parse(template),
+        loras=parse_loras(lora),
+        template=parse_template(template),
         seeds=seeds,
         first_seed=seed,
         steps=steps,
@@ -212,7 +211,7 @@ def validate(
         calibration=calibration,
         second_encoder=second_encoder,
         device=device,
-        precision=None if precision is None else one_of(Precision, precision, "--precision"),
+        precision=parse_precision(precision),
         safety_checker=not no_safety_checker,
         allow_download=allow_download,
         metadata=not no_metadata,
