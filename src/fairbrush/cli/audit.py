@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairbrush.cli.audit_words import figures, finite, loud, money_text, words
+from fairbrush.cli.audit_rows import (
+    described,
+    draw_rows,
+    how_far,
+    judged_row,
+    plan_document,
+    reach_row,
+    report_document,
+    tried_row,
+)
+from fairbrush.cli.audit_words import figures, loud, money_text, words
 from fairbrush.cli.drawing import (
     AllowDownloadFlag,
     BaseOption,
@@ -46,10 +56,8 @@ from fairbrush.embedding.encoder import Device
 from fairbrush.errors import ExitCode
 
 if TYPE_CHECKING:
-    from fairbrush.validation.audit.bands import Reach
     from fairbrush.validation.audit.plan import Plan
     from fairbrush.validation.audit.population import Population
-    from fairbrush.validation.audit.report import AuditReport, Judged
     from fairbrush.validation.audit.run import RunReport, Tried
 
 DRAW_COLUMNS = ("position", "image", "attribution_id", "amount", "probability")
@@ -57,7 +65,6 @@ PLAN_COLUMNS = ("plan_id", "period", "currency", "images", "money", "draws", "me
 RUN_COLUMNS = ("image", "file", "outcome", "reason", "nobody", "images_made")
 LINE_COLUMNS = ("name", "id", "creators", "fast", "estimate", "low", "high", "verdict")
 ID_SHOWN = 12  # characters
-_TRUSTED = {float("inf"): "none", float("-inf"): "all"}  # by the threshold
 
 app = typer.Typer(
     name="audit",
@@ -122,25 +129,13 @@ def plan(
         made, is_new = make_plan(store, population, draws=budget, seed=chosen, now=utc_now())
         records = read_records(store.connection, [unit.attribution_id for unit in made.units])
     bought = expected_precision(made, records)
-    document = {
-        "schema": "fairbrush.audit_plan_made/1",
-        **_described(made),
-        "new": is_new,
-        "left_out": {
-            "lines": population.left_out.lines,
-            "amount_minor": population.left_out.amount_minor,
-            "images": population.left_out.images,
-        },
-        "images_of_erased": population.erased,
-        "expected": [_reach_row(made, one) for one in bought],
-        "drawn": [dict(row) for row in _draw_rows(made)],
-    }
+    document = plan_document(made, population, bought, is_new=is_new)
     if format_ is Format.TABLE:
-        facts = {name: value for name, value in _described(made).items() if name != "policies"}
-        shown = [dict(_reach_row(made, one)) for one in bought]
+        facts = {name: value for name, value in described(made).items() if name != "policies"}
+        shown = [dict(reach_row(made, one)) for one in bought]
         write_answer(f"{listing(facts)}\n{table(shown)}", output)
     else:
-        emit(_draw_rows(made), format_, columns=DRAW_COLUMNS, document=document, output=output)
+        emit(draw_rows(made), format_, columns=DRAW_COLUMNS, document=document, output=output)
     _say_planned(made, population, is_new=is_new)
     missing = sum(
         record.path is None or not Path(record.path).is_file()
@@ -173,7 +168,7 @@ def list_(
         for one in list_plans(store.connection):
             results = read_results(store.connection, one.plan_id).values()
             done = sum(result.is_done for result in results)
-            facts = _described(one) | {"measured": done, "failed": len(results) - done}
+            facts = described(one) | {"measured": done, "failed": len(results) - done}
             rows.append({name: facts[name] for name in PLAN_COLUMNS})
     emit(
         rows,
@@ -295,8 +290,8 @@ def run(
             report=report,
             told=told,
         )
-    rows = [_tried_row(one) for one in ran.tried]
-    document = {"schema": "fairbrush.audit_run/1", **_how_far(ran), "images": rows}
+    rows = [tried_row(one) for one in ran.tried]
+    document = {"schema": "fairbrush.audit_run/1", **how_far(ran), "images": rows}
     if format_ is Format.TABLE:
         shown = [{**row, "image": row["image"][:ID_SHOWN]} for row in rows]
         write_answer(table(shown), output)
@@ -351,57 +346,18 @@ def report(
     if format_ is Format.TABLE and not trust:
         write_answer(words(found), output)
     elif trust:
-        rows = [_judged_row(found, one) for one in found.judged]
-        emit(rows, format_, document=_document(found), output=output)
+        rows = [judged_row(found, one) for one in found.judged]
+        emit(rows, format_, document=report_document(found), output=output)
     else:
         emit(
             [figures(found, line) for line in found.lines],
             format_,
             columns=LINE_COLUMNS,
-            document=_document(found),
+            document=report_document(found),
             output=output,
         )
     for line in loud(found):
         say(line)
-
-
-def _described(made: Plan) -> dict[str, Any]:
-    return {
-        "plan_id": made.plan_id,
-        "period": str(made.period),
-        "currency": made.currency,
-        "images": len(made.units),
-        "money": money_text(float(made.total), made.currency),
-        "draws": made.draws,
-        "drawn_images": len(made.drawn),
-        "seed": made.seed,
-        "population": made.population_digest,
-        "policies": list(made.policies),
-        "made_at": f"{made.made_at.isoformat(timespec='seconds')}Z",
-    }
-
-
-def _draw_rows(made: Plan) -> list[Row]:
-    return [
-        {
-            "position": number,
-            "image": made.units[at].image_sha256,
-            "attribution_id": made.units[at].attribution_id,
-            "amount": money_text(float(made.amounts[at]), made.currency),
-            "probability": float(made.probabilities[at]),
-        }
-        for number, at in enumerate(made.positions.tolist(), start=1)
-    ]
-
-
-def _reach_row(made: Plan, one: Reach) -> Row:
-    return {
-        "creators": str(one.band),
-        "count": one.creators,
-        "fast": money_text(one.fast, made.currency),
-        "expected_draws": one.expected_draws,
-        "half_width": money_text(one.half_width, made.currency),
-    }
 
 
 def _say_planned(made: Plan, population: Population, *, is_new: bool) -> None:
@@ -445,30 +401,8 @@ def _each_told() -> Iterator[Callable[[Tried, int, int], None]]:
         raise
 
 
-def _tried_row(one: Tried) -> Row:
-    return {
-        "image": one.unit.image_sha256,
-        "file": None if one.path is None else str(one.path),
-        "outcome": str(one.result.outcome),
-        "reason": one.result.reason and str(one.result.reason),
-        "nobody": one.result.nobody if one.result.is_done else None,
-        "images_made": one.made,
-    }
-
-
-def _how_far(ran: RunReport) -> dict[str, Any]:
-    done = sum(result.is_done for result in ran.results.values())
-    return {
-        "plan_id": ran.plan.plan_id,
-        "drawn_images": len(ran.plan.drawn),
-        "measured": done,
-        "failed": len(ran.results) - done,
-        "waiting": len(ran.plan.drawn) - len(ran.results),
-    }
-
-
 def _say_ran(ran: RunReport) -> None:
-    far = _how_far(ran)
+    far = how_far(ran)
     said = f"{far['measured']} of {far['drawn_images']} drawn images are measured"
     if far["failed"]:
         said += f", {far['failed']} failed"
@@ -481,45 +415,3 @@ def _say_ran(ran: RunReport) -> None:
         say(f"  next: fairbrush audit run {ran.plan.plan_id[:ID_SHOWN]}")
     else:
         say(f"  next: fairbrush audit report {ran.plan.plan_id[:ID_SHOWN]}")
-
-
-def _document(found: AuditReport) -> dict[str, Any]:
-    rule = found.rule
-    return {
-        "schema": "fairbrush.audit_report/1",
-        **_described(found.plan),
-        "draws_used": found.used,
-        "effective_draws": found.effective,
-        "outcomes": {str(outcome): count for outcome, count in found.outcomes.items()},
-        "failures": dict(found.reasons),
-        "unaudited": found.unaudited,
-        "level": found.level,
-        "mis_paid": found.mis_paid,
-        "mis_paid_at_most": found.bound,
-        "kappa": found.kappa,
-        "group": str(found.group),
-        "totals": [dict(figures(found, line)) for line in found.lines],
-        "trust": {
-            "target": rule.target,
-            "threshold": finite(rule.threshold),
-            "trusts": _TRUSTED.get(rule.threshold, "some"),
-            "images": len(found.trusted),
-            "money": money_text(sum(one.amount for one in found.trusted), found.plan.currency),
-            "risk": rule.risk,
-            "risk_among_trusted": rule.risk_among_trusted,
-            "ranking": found.ranking,
-        },
-        "images_judged": [dict(_judged_row(found, one)) for one in found.judged],
-        "notes": loud(found),
-    }
-
-
-def _judged_row(found: AuditReport, one: Judged) -> Row:
-    return {
-        "image": one.image_sha256,
-        "attribution_id": one.attribution_id,
-        "amount": money_text(one.amount, found.plan.currency),
-        "score": one.score,
-        "verdict": "trust" if one.is_trusted else "regenerate",
-        "audited": one.is_audited,
-    }
