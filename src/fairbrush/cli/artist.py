@@ -15,7 +15,7 @@ from fairbrush.cli.clones import (
     share_text,
     warn_of_clones,
 )
-from fairbrush.cli.erased import ProofOption, answer_erased, check_proof_file
+from fairbrush.cli.erased import ProofOption, answer_erased, check_proof_file, erase_and_search
 from fairbrush.cli.output import (
     CsvFlag,
     Format,
@@ -385,8 +385,6 @@ def erase(
 
     The files themselves stay, and so do backups. Money that is owed stays owed, under a pseudonym.
     """
-    from fairbrush.absence import search_files, search_registry
-    from fairbrush.corpus.changes import open_registry
     from fairbrush.corpus.erasure import pending_erasures
     from fairbrush.corpus.registry import find_artist
     from fairbrush.erasing import erase_artist
@@ -394,7 +392,6 @@ def erase(
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     check_proof_file(proof)
     settings, workspace = workspace_settings(context)
-    cache = settings.cache_folder
     with registry(context, readonly=True) as store:
         entry = find_artist(store, name)
         interrupted = {one.artist_id for one in pending_erasures(store)}
@@ -403,10 +400,9 @@ def erase(
         typer.confirm(
             f"Erase {shown_name(entry.artist.name)} ({entry.n_works} works) for good?", abort=True, err=True
         )
-    with open_registry(workspace, wait_s=settings.database_wait_s) as store:
-        erased = erase_artist(store, artist_id, cache, reason=reason)
-        absence = search_registry(store, cache, erased.traces)
-    absence = search_files(absence, workspace, cache, erased.traces)
+    erased, absence = erase_and_search(
+        settings, workspace, lambda store, cache: erase_artist(store, artist_id, cache, reason=reason)
+    )
     answer_erased(
         {"artist_id": artist_id},
         erased,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fairbrush.cli.erased import ProofOption, answer_erased, check_proof_file
+from fairbrush.cli.erased import ProofOption, answer_erased, check_proof_file, erase_and_search
 from fairbrush.cli.output import (
     CsvFlag,
     FormatOption,
@@ -286,23 +286,19 @@ def erase_one_payee(
     output: OutputOption = None,
 ) -> None:
     """Erase a payee's name and account for good, once it is paid; then search for what is left."""
-    from fairbrush.absence import search_files, search_registry
-    from fairbrush.corpus.changes import open_registry
     from fairbrush.corpus.people import find_payee
     from fairbrush.erasing import erase_payee
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
     check_proof_file(proof)
     settings, workspace = workspace_settings(context)
-    cache = settings.cache_folder
     with registry(context, readonly=True) as store:
         found = find_payee(store, payee)
     if not yes:
         typer.confirm(f"Erase the payee {shown_name(found.name)} for good?", abort=True, err=True)
-    with open_registry(workspace, wait_s=settings.database_wait_s) as store:
-        erased = erase_payee(store, found.payee_id, cache)
-        absence = search_registry(store, cache, erased.traces)
-    absence = search_files(absence, workspace, cache, erased.traces)
+    erased, absence = erase_and_search(
+        settings, workspace, lambda store, cache: erase_payee(store, found.payee_id, cache)
+    )
     answer_erased(
         {"payee_id": found.payee_id},
         erased,

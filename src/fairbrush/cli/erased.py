@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,9 @@ from fairbrush.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from fairbrush.absence import Absence
+    from fairbrush.config import Settings
     from fairbrush.erasing import Erased
+    from fairbrush.store import Store
 
 ProofOption = Annotated[
     Path | None, typer.Option("--proof", help="Write the proof of absence to this new file, as JSON.")
@@ -35,6 +38,23 @@ def check_proof_file(proof: Path | None) -> None:
         raise ConfigError(
             f"{proof} cannot be written: {error.strerror or error}.", next_step="Choose another."
         ) from error
+
+
+def erase_and_search(
+    settings: Settings, workspace: Path, erase: Callable[[Store, Path], Erased]
+) -> tuple[Erased, Absence]:
+    """Erase somebody, then search everything for what is left of them.
+
+    ``erase``: is given the registry and the embedding cache's folder.
+    """
+    from fairbrush.absence import search_files, search_registry
+    from fairbrush.corpus.changes import open_registry
+
+    cache = settings.cache_folder
+    with open_registry(workspace, wait_s=settings.database_wait_s) as store:
+        erased = erase(store, cache)
+        absence = search_registry(store, cache, erased.traces)
+    return erased, search_files(absence, workspace, cache, erased.traces)
 
 
 def answer_erased(
