@@ -21,11 +21,12 @@ from fairbrush.errors import (
     IndexOutdatedError,
     IndexUnusableError,
 )
+from fairbrush.index.files import writer_lock
 from fairbrush.index.search import open_index
 from fairbrush.index.versions import (
     current_version,
     list_versions,
-    prune_index,
+    prune_unlocked,
     rollback,
     verify_index,
 )
@@ -185,10 +186,12 @@ def test_prune_removes_what_no_manifest_names_and_searching_ignores_it(tmp_path:
         orphan.write_bytes(b"left by a writer that died")
     (tmp_path / "eligibility.json").write_text("{}")
     assert open_index(tmp_path).manifest == version
-    assert prune_index(tmp_path) == sorted(orphans)
+    with writer_lock(tmp_path):
+        assert prune_unlocked(tmp_path) == sorted(orphans)
     assert (tmp_path / "eligibility.json").exists()
     assert verify_index(tmp_path) == []
-    assert prune_index(tmp_path) == []
+    with writer_lock(tmp_path):
+        assert prune_unlocked(tmp_path) == []
 
 
 BUILDER = """
@@ -235,7 +238,8 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_version(tmp_path: Path) ->
         numbers.append(open_index(tmp_path).manifest.number)
     assert numbers == sorted(numbers)
     assert numbers[-1] > numbers[0], "the writers did publish"
-    prune_index(tmp_path)
+    with writer_lock(tmp_path):
+        prune_unlocked(tmp_path)
     assert verify_index(tmp_path) == []
     assert not list(tmp_path.rglob(".draft-*"))
     assert world.build(tmp_path).number > numbers[-1], "the lock of the killed is free"

@@ -72,16 +72,6 @@ class Fitted(Protocol):
         """One answer an image. vectors: raw float32 (n, dim)."""
 
 
-class Rejecting(Protocol):
-    """What ranks images by how near they come to anybody."""
-
-    def nearness(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-        """float64 (n,): of the nearest artist."""
-
-    def threshold(self, alpha: float) -> float:
-        """The nearness that at most a share ``alpha`` of strangers should pass, placed on the background."""
-
-
 class Method(Protocol):
     @property
     def name(self) -> str: ...

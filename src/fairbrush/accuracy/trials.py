@@ -95,9 +95,6 @@ class Images:
             tuple(self.clusters[at] for at in positions),
         )
 
-    def of_kind(self, kind: Kind) -> Images:
-        return self.chosen([at for at, one in enumerate(self.kinds) if one == kind])
-
 
 @dataclass(frozen=True, eq=False)
 class Trial:

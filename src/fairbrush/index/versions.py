@@ -346,15 +346,11 @@ def drop_outdated(folder: Path) -> list[int]:
     return list(outdated)
 
 
-def prune_index(folder: Path) -> list[Path]:
-    """Delete the files that no manifest names, left by interrupted writers; returns them."""
-    with writer_lock(folder):
-        return prune_unlocked(folder)
-
-
 def prune_unlocked(folder: Path) -> list[Path]:
-    """``prune_index`` for a caller who holds the lock. Raises IndexDamagedError and deletes nothing where a
-    manifest cannot be read, since its files would look like orphans."""
+    """Delete the files that no manifest names, left by interrupted writers; returns them.
+
+    For a caller who holds the lock. Raises IndexDamagedError and deletes nothing where a manifest cannot be
+    read, since its files would look like orphans."""
     named: set[tuple[str, str]] = set()
     for version in list_versions(folder):
         stems = [ref.name for ref in version.segments]

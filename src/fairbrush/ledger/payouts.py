@@ -197,11 +197,6 @@ def list_payouts(connection: DuckDBPyConnection, *, status: PayoutStatus | None 
     return [payout for payout in payouts if status in (None, payout.status)]
 
 
-def find_payout(connection: DuckDBPyConnection, id_or_prefix: str) -> Payout:
-    """By its id, or at least the first eight digits of it: a bank returns 32. Raises MoneyError."""
-    return _named(list_payouts(connection), id_or_prefix)
-
-
 def withheld_now(payout: Payout, consents: Mapping[str, Consent]) -> HeldReason | None:
     """Why a proposed payout must not leave now: somebody opted out or was erased since it was proposed.
 
@@ -210,14 +205,6 @@ def withheld_now(payout: Payout, consents: Mapping[str, Consent]) -> HeldReason 
         return HeldReason.PAYEE_ERASED
     reasons = [reason for subject, amount in payout.parts if (reason := _held(subject, amount, consents))]
     return min(reasons, default=None)
-
-
-def open_balances(connection: DuckDBPyConnection, payee_id: str) -> dict[str, int]:
-    """What is between us and a payee, by currency: payable and in transit, without what is nought."""
-    sums: dict[str, int] = defaultdict(int)
-    for balance in payee_balances(connection, {}).get(payee_id, []):
-        sums[balance.currency] += balance.payable_minor + balance.held_minor + balance.transit_minor
-    return {currency: amount for currency, amount in sorted(sums.items()) if amount}
 
 
 def payee_balances(

@@ -9,7 +9,6 @@ import fairbrush.validation.audit.sampling as sampling
 from fairbrush.errors import ValidationError
 from fairbrush.validation.audit.sampling import (
     HEAVIEST,
-    audited_part,
     draw,
     draw_probabilities,
     effective_draws,
@@ -55,10 +54,6 @@ def test_equal_draws_count_in_full_and_an_unequal_one_less() -> None:
     assert effective_draws(np.full(7, 0.8)) == pytest.approx(7.0)
     assert effective_draws(np.array([3.0, 1.0])) == pytest.approx(1.6)
     assert effective_draws(np.zeros(3)) == 0.0
-
-
-def test_money_on_an_image_drawn_twice_is_audited_once() -> None:
-    assert audited_part(REVENUE, np.array([0, 0, 3])) == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize("revenue", [[0.0, 0.0], [], [1.0, -1.0], [1.0, np.nan], [np.inf]])

@@ -75,16 +75,6 @@ def effective_draws(weights: NDArray[np.float64]) -> float:
     return float(weights.sum()) ** 2 / squares if squares > 0.0 else 0.0
 
 
-def audited_part(revenue: ArrayLike, positions: NDArray[np.intp]) -> float:
-    """The part of the revenue that lies on images drawn at least once.
-
-    >>> audited_part([6.0, 2.0, 0.0, 0.0], np.array([1, 3, 1]))
-    0.25
-    """
-    money = checked_revenue(revenue)
-    return float(money[np.unique(positions)].sum() / money.sum())
-
-
 def checked_revenue(revenue: ArrayLike) -> NDArray[np.float64]:
     """float64 (N,). Raises ValidationError."""
     money = np.asarray(revenue, np.float64)
