@@ -10,8 +10,10 @@ payee they had.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from fairbrush.chain.commitment import committed
 from fairbrush.chain.log import Append
@@ -28,12 +30,15 @@ from fairbrush.corpus.people import (
     list_creators,
 )
 from fairbrush.corpus.registry import ArtistEntry, find_artist
-from fairbrush.domain import Consent
+from fairbrush.domain import Artist, Consent
 from fairbrush.errors import RegistryError
 from fairbrush.ledger.book import Account, AccountKind, EntryKind, Posting, balances, post
 from fairbrush.ledger.disputes import read_contests
 from fairbrush.ledger.policies import acting_digest
 from fairbrush.store import Store, as_utc, next_sequence
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 CLAIM_SOURCE = "artist claim"
 
@@ -64,8 +69,8 @@ def claim(
 
     artist, creator, payee: a name or an id. creator: who made the works, paid as registered; payee: who is
     paid for the artist's own creator; with neither it stays as registered, with somebody new in the place
-    of who is erased. Raises RegistryError for an artist who is opted out,
-    erased, claimed already or disputed.
+    of who is erased. Raises RegistryError for an artist who is opted out, erased, claimed already or
+    disputed.
     """
     moment = as_utc(now)
     if not evidence.strip():
@@ -92,37 +97,8 @@ def claim(
             )
         if entry.artist.consent is not Consent.OPTED_IN:
             set_consent(store, artist_id, Consent.OPTED_IN, reason=evidence, source=CLAIM_SOURCE, now=moment)
-        sequence = next_sequence(connection, "claim_event")
         owner = claimed.artist
-        append = Append(connection)
-        append.insert(
-            CLAIMS,
-            [
-                (
-                    sequence,
-                    artist_id,
-                    owner.creator_id,
-                    owner.payee_id,
-                    moment,
-                    *committed(evidence).columns,
-                )
-            ],
-        )
-        payable = Account(AccountKind.PAYABLE, owner.payee_id, artist_id)
-        post(
-            append,
-            connection,
-            EntryKind.CLAIM,
-            [
-                posting
-                for account, currency, amount in escrow
-                for posting in (Posting(account, currency, -amount), Posting(payable, currency, amount))
-            ],
-            reference=str(sequence),
-            policy_digest=acting_digest(connection, moment.date()),
-            now=moment,
-        )
-        append.commit(now=moment)
+        _record(connection, owner, evidence, escrow, now=moment)
     released = tuple((currency, amount) for _, currency, amount in escrow)
     return Claim(
         artist_id,
@@ -136,6 +112,36 @@ def claim(
 
 
 _DISPUTE = "If that is wrong, it is a dispute over the standing: fairbrush dispute open"
+
+
+def _record(
+    connection: DuckDBPyConnection,
+    owner: Artist,
+    evidence: str,
+    escrow: Sequence[tuple[Account, str, int]],
+    *,
+    now: datetime,
+) -> None:
+    """The claim, and its money on the move: out of escrow, to the owner's payee."""
+    sequence = next_sequence(connection, "claim_event")
+    append = Append(connection)
+    ids = (owner.artist_id, owner.creator_id, owner.payee_id)
+    append.insert(CLAIMS, [(sequence, *ids, now, *committed(evidence).columns)])
+    payable = Account(AccountKind.PAYABLE, owner.payee_id, owner.artist_id)
+    post(
+        append,
+        connection,
+        EntryKind.CLAIM,
+        [
+            posting
+            for account, currency, amount in escrow
+            for posting in (Posting(account, currency, -amount), Posting(payable, currency, amount))
+        ],
+        reference=str(sequence),
+        policy_digest=acting_digest(connection, now.date()),
+        now=now,
+    )
+    append.commit(now=now)
 
 
 def _refuse(store: Store, entry: ArtistEntry, *, has_escrow: bool) -> None:
