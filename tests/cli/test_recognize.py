@@ -201,12 +201,12 @@ def test_where_the_database_is_busy_images_are_kept_and_nothing_else(
     surveyed: Surveyed, space: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fairbrush.errors import DatabaseBusyError
-    from fairbrush.validation.recognition import kept
+    from fairbrush.validation import keeping
 
     def busy(*_: Any, **__: Any) -> Any:
         raise DatabaseBusyError("Another process holds the database.")
 
-    monkeypatch.setattr(kept, "open_registry", busy)
+    monkeypatch.setattr(keeping, "open_registry", busy)
     name = surveyed.names[0]
     ran = recognize(space, name, "--seed", 9)
     assert (ran.code, ran.stdout) == (75, b"")

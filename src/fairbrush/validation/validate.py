@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fairbrush.chain.canonical import canonical_digest
-from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.eligibility import CREDITED
 from fairbrush.corpus.generation.facts import GenerationMetadata
 from fairbrush.corpus.hints import NameFinder
 from fairbrush.errors import (
-    DatabaseBusyError,
     PromptError,
     ValidationError,
 )
@@ -35,6 +33,7 @@ from fairbrush.validation.generators import (
     LazyGenerator,
 )
 from fairbrush.validation.inputs import left_out, made_first, players_of_inputs
+from fairbrush.validation.keeping import keeping
 from fairbrush.validation.kept import keep
 from fairbrush.validation.order import (
     Order,
@@ -58,7 +57,7 @@ from fairbrush.validation.study import (
     worths_of_fast,
 )
 from fairbrush.validation.views import View, second_view
-from fairbrush.workspace import REGENERATIONS, require_workspace
+from fairbrush.workspace import REGENERATIONS
 
 if TYPE_CHECKING:
     from fairbrush.attribution import Attribution
@@ -270,15 +269,8 @@ def _measure(
 
 def keep_study(settings: Settings, study: Study) -> int:
     """Keep what was measured; gives how many measurements are new. Raises DatabaseBusyError, StoreError."""
-    workspace = require_workspace(settings.workspace)
-    try:
-        with open_registry(workspace, wait_s=settings.database_wait_s) as store:
-            return keep(store, study, now=utc_now())
-    except DatabaseBusyError as busy:
-        raise DatabaseBusyError(
-            f"{busy.message} What was measured is not recorded.",
-            next_step="Run the same command again when that has ended: the images are kept.",
-        ) from busy
+    with keeping(settings, else_="What was measured is not recorded.") as store:
+        return keep(store, study, now=utc_now())
 
 
 def _answered(lookup: Lookup, image: Path) -> Attribution:

@@ -22,7 +22,6 @@ from fairbrush.corpus.images import image_limits
 from fairbrush.errors import (
     AuditError,
     ConfigError,
-    DatabaseBusyError,
     GeneratorError,
     ImagesRefusedError,
     RegenerationError,
@@ -42,6 +41,7 @@ from fairbrush.validation.audit.results import (
     read_results,
 )
 from fairbrush.validation.generators import Generator, LazyGenerator
+from fairbrush.validation.keeping import keeping
 from fairbrush.validation.kept import keep, validation_id
 from fairbrush.validation.order import Order, generator_of, metadata_of, prompt_of
 from fairbrush.validation.prompts import content_of
@@ -174,29 +174,23 @@ def run_audit(
     tried = []
     for number, at in enumerate(waiting, start=1):
         one, study = measuring.measure(plan.units[at], report)
-        _keep(settings, workspace, plan, one, study)
+        _keep(settings, plan, one, study)
         results[at] = one.result
         tried.append(one)
         told(one, number, len(waiting))
     return RunReport(plan, tuple(tried), results)
 
 
-def _keep(settings: Settings, workspace: Path, plan: Plan, tried: Tried, study: Study | None) -> None:
+def _keep(settings: Settings, plan: Plan, tried: Tried, study: Study | None) -> None:
     """The study and what it says, together."""
     now = utc_now()
-    try:
-        with (
-            open_registry(workspace, wait_s=settings.database_wait_s) as store,
-            store.transaction() as connection,
-        ):
-            if study is not None:
-                keep(store, study, now=now)
-            keep_result(connection, plan.plan_id, tried.unit, tried.result, now=now)
-    except DatabaseBusyError as busy:
-        raise DatabaseBusyError(
-            f"{busy.message} What was just measured is not kept.",
-            next_step="Run the same command again when that has ended: the images are kept.",
-        ) from busy
+    with (
+        keeping(settings, else_="What was just measured is not kept.") as store,
+        store.transaction() as connection,
+    ):
+        if study is not None:
+            keep(store, study, now=now)
+        keep_result(connection, plan.plan_id, tried.unit, tried.result, now=now)
 
 
 @dataclass

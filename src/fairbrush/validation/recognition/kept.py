@@ -15,12 +15,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.chain.canonical import canonical_digest, canonical_json
-from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.fidelity import E6, read_fidelity, record_fidelity
-from fairbrush.errors import DatabaseBusyError
 from fairbrush.store import insert_rows, utc_now
+from fairbrush.validation.keeping import keeping
 from fairbrush.validation.recognition.lifts import adjusted_p_values, fewest_told
-from fairbrush.workspace import require_workspace
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -67,15 +65,8 @@ class Verdicts:
 
 def keep_survey(settings: Settings, survey: Survey, *, level: float) -> Verdicts:
     """Keep what was measured, and decide. Raises DatabaseBusyError, StoreError; keeps all or nothing."""
-    workspace = require_workspace(settings.workspace)
-    try:
-        with open_registry(workspace, wait_s=settings.database_wait_s) as store:
-            return keep(store, survey, level=level, now=utc_now())
-    except DatabaseBusyError as busy:
-        raise DatabaseBusyError(
-            f"{busy.message} What was measured is not recorded.",
-            next_step="Run the same command again when that has ended: the images are kept.",
-        ) from busy
+    with keeping(settings, else_="What was measured is not recorded.") as store:
+        return keep(store, survey, level=level, now=utc_now())
 
 
 def keep(store: Store, survey: Survey, *, level: float, now: datetime) -> Verdicts:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairbrush.chain.canonical import canonical_digest, canonical_json, decimal_text
-from fairbrush.corpus.changes import open_registry
-from fairbrush.errors import DatabaseBusyError, ValidationError
+from fairbrush.errors import ValidationError
 from fairbrush.store import insert_rows, utc_now
+from fairbrush.validation.keeping import keeping
 from fairbrush.validation.recognition.tuned import Examination, Figures, Verdict, figures_of
 from fairbrush.validation.recognition.tuning import Effect, Shifts
-from fairbrush.workspace import require_workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,15 +116,8 @@ def recompute(body: Mapping[str, Any]) -> Figures:
 
 def keep_examination(settings: Settings, found: Examination) -> int:
     """Keep what was found; gives how many tests are new. Raises DatabaseBusyError, StoreError."""
-    workspace = require_workspace(settings.workspace)
-    try:
-        with open_registry(workspace, wait_s=settings.database_wait_s) as store:
-            return keep(store, found, now=utc_now())
-    except DatabaseBusyError as busy:
-        raise DatabaseBusyError(
-            f"{busy.message} What was found is not recorded.",
-            next_step="Run the same command again when that has ended: the images are kept.",
-        ) from busy
+    with keeping(settings, else_="What was found is not recorded.") as store:
+        return keep(store, found, now=utc_now())
 
 
 def keep(store: Store, found: Examination, *, now: datetime) -> int:
