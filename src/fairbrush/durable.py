@@ -1,9 +1,9 @@
-"""Replace a file in one step that survives a crash. The one rule: a reader sees the old file or the new."""
+"""Write a file in one step that survives a crash. The one rule: a reader sees the old file or the new."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,21 +16,53 @@ def write_durably(file: Path, content: bytes | Iterable[bytes], *, like: Path | 
 
     ``like``: the file whose owner, permissions and extended attributes it gets; the system's where None.
     """
-    draft = file.with_name(f"{DRAFT_PREFIX}{os.getpid()}-{_short(file.name)}")
+    _write(file, content, lambda draft: draft.replace(file), like=like)
+
+
+def create_durably(file: Path, content: bytes | Iterable[bytes]) -> None:
+    """The same for a new file: of several writers of one name the first wins.
+
+    Raises FileExistsError for all others, whatever lies there, and OSError.
+    """
+    _write(file, content, lambda draft: _name_once(draft, file))
+
+
+def _write(
+    file: Path,
+    content: bytes | Iterable[bytes],
+    give_name: Callable[[Path], object],
+    *,
+    like: Path | None = None,
+) -> None:
+    # random: threads share a process id, and so may processes in two containers
+    draft = file.with_name(f"{DRAFT_PREFIX}{os.urandom(8).hex()}-{_short(file.name)}")
     try:
-        with draft.open("wb") as stream:
+        with draft.open("xb") as stream:
             for chunk in [content] if isinstance(content, bytes) else content:
                 stream.write(chunk)
             stream.flush()
             if like is not None:
                 _take_after(like, draft)
             os.fsync(stream.fileno())
-        draft.replace(file)
+        give_name(draft)
     except BaseException:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
     flush_folder(file.parent)
+
+
+def _name_once(draft: Path, file: Path) -> None:
+    """Raises FileExistsError, and OSError."""
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links there, as on memory cards: the name is taken first, then filled
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        draft.replace(file)
+    else:
+        draft.unlink()
 
 
 def _short(name: str) -> str:

@@ -50,6 +50,27 @@ def test_a_folder_of_that_name_is_said(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
 
 
+@pytest.mark.parametrize(("theirs", "is_said"), [(b"another stamp", True), (b"stamped", False)])
+def test_a_stamper_that_was_first_is_not_overwritten(
+    theirs: bytes, is_said: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "image.png"
+    flush = os.fsync
+
+    def come_between(descriptor: int) -> None:
+        flush(descriptor)
+        target.write_bytes(theirs)
+
+    monkeypatch.setattr(os, "fsync", come_between)
+    if is_said:
+        with pytest.raises(StampError, match="another file"):
+            _put(target, b"stamped", force=False)
+    else:
+        assert not _put(target, b"stamped", force=False)
+    assert target.read_bytes() == theirs
+    assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
+
+
 def test_a_read_only_file_stays_as_it_was(tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     image.write_bytes(png())

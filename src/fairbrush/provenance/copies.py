@@ -1,21 +1,22 @@
 """Where stamped files go. Enters: images and a folder, or the wish to change them in place. Leaves: files.
 
 The one rule: no file of the user's is overwritten unless that was asked for, and then in one step that a
-crash survives: written beside it, flushed, renamed over it.
+crash survives: written beside it, flushed, renamed over it. Of several programs that write one new name the
+first wins.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 
 from fairbrush.attribution import Attribution
 from fairbrush.corpus.images import ImageLimits, read_file
-from fairbrush.durable import write_durably
+from fairbrush.durable import create_durably, write_durably
 from fairbrush.errors import ConfigError, ImageRefusedError, StampError
 from fairbrush.provenance.inserting import Sign, stamp_file
 from fairbrush.provenance.stamp import stamp_of
@@ -105,12 +106,16 @@ def _check_not_itself(image: Path, target: Path) -> None:
 
 def _put(target: Path, stamped: bytes, *, force: bool) -> bool:
     """False where the same lies there already. A link of that name is replaced, never followed."""
-    if os.path.lexists(target):
-        if _holds(target, stamped):
+    if _holds(target, stamped):
+        return False
+    try:
+        (write_durably if force else create_durably)(target, stamped)
+    except FileExistsError as error:
+        if _holds(target, stamped):  # of another stamper, which was first
             return False
-        if not force:
-            raise StampError(f"There is another file {target}.", next_step="Replace it: --force")
-    _write(lambda: write_durably(target, stamped), target)
+        raise StampError(f"There is another file {target}.", next_step="Replace it: --force") from error
+    except OSError as error:
+        raise _unwritable(target, error) from error
     return True
 
 
@@ -134,7 +139,10 @@ def _replace(image: Path, content: bytes, stamped: bytes) -> bool:
         )
     if not _holds(target, content):
         raise StampError("The file was changed meanwhile.", next_step="Ask again.")
-    _write(lambda: write_durably(target, stamped, like=target), target)
+    try:
+        write_durably(target, stamped, like=target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
     return True
 
 
@@ -148,11 +156,8 @@ def _holds(file: Path, content: bytes) -> bool:
         return False
 
 
-def _write(write: Callable[[], None], target: Path) -> None:
-    try:
-        write()
-    except OSError as error:
-        raise StampError(
-            f"{target} cannot be written: {error.strerror or error}.",
-            next_step="Free space or correct permissions, and ask again.",
-        ) from error
+def _unwritable(target: Path, error: OSError) -> StampError:
+    return StampError(
+        f"{target} cannot be written: {error.strerror or error}.",
+        next_step="Free space or correct permissions, and ask again.",
+    )
