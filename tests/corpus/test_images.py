@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -520,6 +521,19 @@ def test_hash_file_is_the_digest_of_the_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "large.bin"
     path.write_bytes(os.urandom(3_000_001))
     assert hash_file(path, LIMITS) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_without_a_stamp_is_hashed_without_holding_it(tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    with path.open("wb") as file:
+        file.truncate(20_000_000)
+    tracemalloc.start()
+    try:
+        hash_file(path, LIMITS)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 6_000_000
 
 
 def unusable_paths(tmp_path: Path) -> dict[Path, RefusalReason]:

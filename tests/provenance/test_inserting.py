@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,9 +15,17 @@ from stamped_files import FOREIGN, PROMPT, chunk, every_file, picture, png, save
 
 from fairbrush.corpus.containers import ImageFormat, check_complete
 from fairbrush.corpus.generation.read import read_generation
-from fairbrush.corpus.images import ImageLimits, decode_image
+from fairbrush.corpus.images import ImageLimits, decode_image, hash_file
 from fairbrush.corpus.parts import container_of, read_parts
-from fairbrush.corpus.stamped import OPENING, find_packets, image_digest, is_manifest, original_of, unstamped
+from fairbrush.corpus.stamped import (
+    OPENING,
+    digest_of_unstamped,
+    find_packets,
+    image_digest,
+    is_manifest,
+    original_of,
+    unstamped,
+)
 from fairbrush.errors import PartsError, StampError
 from fairbrush.provenance.inserting import stamp_file
 from fairbrush.provenance.stamp import Stamp, StampedShare
@@ -47,6 +56,17 @@ def test_the_stamp_taken_out_leaves_every_byte_as_it_was(content: bytes) -> None
     assert image_digest(copy) == image_digest(content) == hashlib.sha256(content).hexdigest()
     assert original_of(content) is None
     assert unstamped(content) is content
+
+
+def test_a_digest_is_the_same_wherever_a_file_is_cut_to_read_it(tmp_path: Path) -> None:
+    content = png()
+    copy = stamped(content)
+    for size in (1, 7, len(OPENING) - 1, len(OPENING), 1000, len(copy)):
+        chunks = [content[at : at + size] for at in range(0, len(content), size)]
+        assert digest_of_unstamped(chunks) == hashlib.sha256(content).hexdigest()
+        assert digest_of_unstamped(copy[at : at + size] for at in range(0, len(copy), size)) is None
+    (tmp_path / "copy.png").write_bytes(copy)
+    assert hash_file(tmp_path / "copy.png", ImageLimits()) == hashlib.sha256(content).hexdigest()
 
 
 @each_file

@@ -18,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairbrush.corpus.stamped import image_digest, unstamped
+from fairbrush.corpus.stamped import digest_of_unstamped, image_digest, unstamped
 from fairbrush.errors import ImageRefusedError
 
 if TYPE_CHECKING:
@@ -155,9 +155,10 @@ def read_file(path: Path, limits: ImageLimits) -> bytes:
 def hash_file(path: Path, limits: ImageLimits) -> str:
     """The SHA-256 an image goes by, in hex: of its file, or of the file that a stamped copy was made of.
 
-    With the same checks as reading it; raises ImageRefusedError.
+    Only a file that may have a stamp is held in memory. With the same checks as reading it; raises
+    ImageRefusedError.
     """
-    return image_digest(read_file(path, limits))
+    return digest_of_unstamped(_read_chunks(path, limits)) or image_digest(read_file(path, limits))
 
 
 def find_images(paths: Iterable[Path]) -> FoundImages:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fairbrush.corpus.parts import (
@@ -94,6 +94,22 @@ def image_digest(content: bytes) -> str:
     True
     """
     return hashlib.sha256(unstamped(content)).hexdigest()
+
+
+def digest_of_unstamped(chunks: Iterable[bytes]) -> str | None:
+    """The SHA-256 a file goes by, in hex, from its pieces; None where it may have a stamp.
+
+    >>> digest_of_unstamped([b"no ", b"stamp"]) == image_digest(b"no stamp")
+    True
+    """
+    digest, before = hashlib.sha256(), b""
+    for chunk in chunks:
+        window = before + chunk  # a stamp may begin in one piece and go on in the next
+        if OPENING in window:
+            return None
+        digest.update(chunk)
+        before = window[-len(OPENING) :]
+    return digest.hexdigest()
 
 
 def original_of(content: bytes) -> bytes | None:
