@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from fairbrush.corpus.generation.comfyui import parse_prompt
-from fairbrush.corpus.generation.embedded import KEYWORDS, MOST_TEXT_BYTES, embedded_texts
+from fairbrush.corpus.generation.embedded import KEYWORDS, MOST_PROBLEMS, MOST_TEXT_BYTES, embedded_texts
 from fairbrush.corpus.generation.facts import LONGEST_PROMPT, GenerationMetadata, Tool
 from fairbrush.corpus.generation.read import read_generation
 from fairbrush.errors import GenerationUnreadableError
 
+PNG_START = b"\x89PNG\r\n\x1a\n"
 USER_COMMENT, EXIF_DIRECTORY, SOFTWARE = 0x9286, 0x8769, 0x0131
 PARAMETERS = """a harbour at dawn, by (Ann Example:1.2),
 <lora:boats_v2:0.8>
@@ -354,6 +355,13 @@ def test_metadata_made_to_do_harm_is_refused_quickly(content: bytes, said: str) 
     assert time.process_time() - started < 5
 
 
+def test_texts_that_unpack_to_much_are_not_all_tried() -> None:
+    bombs = chunk(b"zTXt", b"prompt\0\0" + ZEROS) * 2000
+    texts = embedded_texts(png_with(bombs, chunk(b"eXIf", with_comment(PARAMETERS, "ascii").tobytes()[6:])))
+    assert len(texts.problems) == MOST_PROBLEMS
+    assert texts.comment == PARAMETERS
+
+
 def test_a_good_text_is_found_beside_a_bad_one() -> None:
     content = png_with(chunk(b"tEXt", b"prompt\0{"), chunk(b"tEXt", b"parameters\0" + PARAMETERS.encode()))
     assert read_generation(content) == READ
@@ -362,13 +370,20 @@ def test_a_good_text_is_found_beside_a_bad_one() -> None:
 LONG = ["x" * 300_000, "y" * 300_000]
 HOSTILE_GRAPHS = {
     # each node links to the next hundred: paths without number
-    "dense": {f"x{n}": {f"a{k}": [f"x{n + k}", 0] for k in range(1, 100)} for n in range(3000)},
+    "dense": {f"x{n}": {f"a{k}": [f"x{n + k}", 0] for k in range(1, 100)} for n in range(1000)},
     # a chain in which every value is looked for along a chain
     "chains": {
         f"x{n}": {
             name: [f"x{n + 1}", 0] for name in ("a", "seed", "noise_seed", "steps", "value", "positive")
         }
         for n in range(9000)
+    },
+    # a long name, or a long number, looked at from many encoders
+    "names": {
+        "x0": {f"a{n}": [f"x{n}", 0] for n in range(1, 60)},
+        **{f"x{n}": {f"a{k}": [f"t{n}_{k}", 0] for k in range(60)} for n in range(1, 60)},
+        **{f"t{n}_{k}": {"text": ["long", 0]} for n in range(1, 60) for k in range(60)},
+        "long": {"text" + "Ä" * 300_000: "by Ann"} | {f"a{n}": [10**4000, 0] for n in range(90)},
     },
     # the same long texts behind each of many encoders
     "texts": {
@@ -379,9 +394,10 @@ HOSTILE_GRAPHS = {
 }
 
 
+@pytest.mark.parametrize("links", [("positive", "seed"), ("positive", "seed", "guider")])
 @pytest.mark.parametrize("name", HOSTILE_GRAPHS)
-def test_a_graph_made_to_be_walked_for_ever_costs_little(name: str) -> None:
-    graph = json.loads(comfyui(n3={"positive": ["x0", 0], "guider": ["x0", 0], "seed": ["x0", 0]}))
+def test_a_graph_made_to_be_walked_for_ever_costs_little(name: str, links: tuple[str, ...]) -> None:
+    graph = json.loads(comfyui(n3={link: ["x0", 0] for link in links}))
     graph |= {key: {"class_type": "X", "inputs": inputs} for key, inputs in HOSTILE_GRAPHS[name].items()}
     text = json.dumps(graph)
     started = time.process_time()
@@ -401,7 +417,7 @@ def test_a_prompt_is_cut_at_its_limit() -> None:
 def test_any_bytes_are_read_or_refused(body: bytes, container: str) -> None:
     starts = {
         "": b"",
-        "png": b"\x89PNG\r\n\x1a\n",
+        "png": PNG_START,
         "jpeg": b"\xff\xd8\xff\xe1",
         "webp": b"RIFF\0\0\0\0WEBP",
         "tiff": b"II*\0",
@@ -421,28 +437,35 @@ VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-NODES = st.fixed_dictionaries(
-    {
-        "class_type": st.sampled_from(["KSampler", "SaveImage", "X"]) | VALUES,
-        "inputs": st.dictionaries(
-            st.sampled_from(["text", "positive", "negative", "guider", "images", "seed", "steps", "model",
-                             "latent_image", "width", "conditioning", "a"]),
-            VALUES,
+
+
+@st.composite
+def damaged_graphs(draw: st.DrawFn) -> dict[str, object]:
+    """ComfyUI's own graph with other things in a few places."""
+    graph = json.loads(comfyui())
+    names = sorted({name for node in graph.values() for name in node["inputs"]})
+    for _ in range(draw(st.integers(1, 3))):
+        key, place = (
+            draw(st.sampled_from("3456789")),
+            draw(st.sampled_from(["", "class_type", "inputs", *names])),
         )
-        | VALUES,
-    }
-)  # fmt: skip
+        value = draw(VALUES)
+        node = graph[key]
+        if not place:
+            graph[key] = value
+        elif isinstance(node, dict) and place in ("class_type", "inputs"):
+            node[place] = value
+        elif isinstance(node, dict) and isinstance(node.get("inputs"), dict):
+            node["inputs"][place] = value
+    return graph
 
 
-@given(
-    st.dictionaries(st.sampled_from("0123456789"), NODES | VALUES, max_size=10) | VALUES,
-    st.sampled_from(sorted(KEYWORDS)),
-)
-@settings(max_examples=400, deadline=None)
+@given(damaged_graphs() | VALUES, st.sampled_from(sorted(KEYWORDS)))
+@settings(max_examples=250, deadline=None)
 def test_any_json_is_read_or_refused(document: object, keyword: str) -> None:
     shown = {"nodes": list(document.values()) if isinstance(document, dict) else document, "links": document}
     for text in (json.dumps(document), json.dumps(shown)):
-        content = png_with(chunk(b"tEXt", keyword.encode() + b"\0" + text.encode()))
+        content = PNG_START + chunk(b"tEXt", keyword.encode() + b"\0" + text.encode())
         try:
             read = read_generation(content)
         except GenerationUnreadableError:
@@ -455,7 +478,7 @@ def test_any_json_is_read_or_refused(document: object, keyword: str) -> None:
 ).map("".join))  # fmt: skip
 @settings(max_examples=300, deadline=None)
 def test_any_parameters_are_read(text: str) -> None:
-    content = png_with(chunk(b"tEXt", b"parameters\0" + text.encode("utf-8", "replace")))
+    content = PNG_START + chunk(b"tEXt", b"parameters\0" + text.encode("utf-8", "replace"))
     read = read_generation(content)
     assert read is None or read.tool is Tool.AUTOMATIC1111
 

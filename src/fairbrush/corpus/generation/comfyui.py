@@ -19,6 +19,7 @@ from typing import Any
 from fairbrush.corpus.generation.facts import (
     LARGEST_SEED,
     LONGEST_PROMPT,
+    LONGEST_WORD,
     MOST_STEPS,
     GenerationMetadata,
     Tool,
@@ -69,17 +70,26 @@ _WIDGETS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Node:
-    """``inputs``: values, and links as ``[node id, output]``."""
+    """``inputs``: values, and links as ``[node id, output]``. ``origins``: the links' node ids."""
 
     kind: str
     inputs: Mapping[str, Any]
+    origins: Mapping[str, str]
+
+    @classmethod
+    def of(cls, kind: str, inputs: Mapping[str, Any]) -> Node:
+        """Looked through once, as many walks may come by; inputs with names of any length are left out."""
+        inputs = {name: value for name, value in inputs.items() if len(name) <= LONGEST_WORD}
+        origins = {
+            name: str(value[0])
+            for name, value in inputs.items()
+            if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int)
+        }
+        return cls(kind, inputs, origins)
 
     def link(self, name: str) -> str | None:
         """The id of the node an input comes from; None for a value, or for nothing."""
-        value = self.inputs.get(name)
-        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int):
-            return str(value[0])
-        return None
+        return self.origins.get(name)
 
     @property
     def is_sampler(self) -> bool:
@@ -141,7 +151,7 @@ def parse_prompt(text: str) -> GenerationMetadata:
         raise GenerationUnreadableError(f"ComfyUI's prompt is no object of up to {MOST_NODES:,} nodes.")
     return _metadata(
         {
-            node_id: Node(node["class_type"], node["inputs"])
+            node_id: Node.of(node["class_type"], node["inputs"])
             for node_id, node in found.items()
             if isinstance(node, dict)
             and isinstance(node.get("class_type"), str)
@@ -192,7 +202,7 @@ def _shown_node(node: Mapping[str, Any], origins: Mapping[int, list[Any]]) -> No
     for one in shown[:MOST_INPUTS] if isinstance(shown, list) else ():
         if isinstance(one, dict) and isinstance(one.get("name"), str) and isinstance(one.get("link"), int):
             inputs |= {one["name"]: origins[one["link"]]} if one["link"] in origins else {}
-    return Node(node["type"], inputs)
+    return Node.of(node["type"], inputs)
 
 
 def _is_id(value: object) -> bool:

@@ -21,6 +21,7 @@ from fairbrush.errors import GenerationUnreadableError
 MIB = 1024 * 1024
 MOST_TEXT_BYTES = 2 * MIB
 MOST_CHUNKS = 65_536  # 8 KiB of pixels a chunk, as libpng writes them, make 512 MiB
+MOST_PROBLEMS = 10
 KEYWORDS = frozenset({"parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "dream"})
 
 _USER_COMMENT = 0x9286
@@ -35,7 +36,8 @@ _EXIF_NAME = b"Exif\0\0"
 class EmbeddedTexts:
     """``by_keyword``: the first text of each known keyword. ``comment``: EXIF's user comment.
 
-    ``problems``: why a text of a known keyword was not read.
+    ``problems``: why a text of a known keyword was not read. After ``MOST_PROBLEMS`` no other is tried: a
+    small file may hold thousands that unpack to much.
     """
 
     by_keyword: dict[str, str] = field(default_factory=dict)
@@ -91,7 +93,7 @@ def _find_in_png(content: bytes, texts: EmbeddedTexts) -> None:
 def _keep_png_text(name: bytes, body: memoryview, texts: EmbeddedTexts) -> None:
     keyword_bytes, _, _ = bytes(body[:80]).partition(b"\0")
     keyword = keyword_bytes.decode("latin-1").casefold()
-    if keyword not in KEYWORDS or keyword in texts.by_keyword:
+    if keyword not in KEYWORDS or keyword in texts.by_keyword or len(texts.problems) >= MOST_PROBLEMS:
         return
     try:
         text = _png_text(name, body[len(keyword_bytes) + 1 :], keyword)
