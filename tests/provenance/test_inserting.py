@@ -2,6 +2,8 @@
 
 import hashlib
 import struct
+import time
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -18,6 +20,7 @@ from fairbrush.corpus.generation.read import read_generation
 from fairbrush.corpus.images import ImageLimits, decode_image, hash_file
 from fairbrush.corpus.parts import container_of, read_parts
 from fairbrush.corpus.stamped import (
+    NAMESPACE,
     OPENING,
     digest_of_unstamped,
     find_packets,
@@ -242,6 +245,8 @@ def pictures_counted_over_the_xmp() -> bytes:
         (doctype(), "DTD"),
         (saved("WEBP", xmp=b"<a>" * 1000), "no XML"),
         (saved("WEBP", xmp=FOREIGN.decode().encode("utf-16")), "not in UTF-8"),
+        (saved("WEBP", xmp=FOREIGN.decode().encode("utf-16-le")), "not in UTF-8"),
+        (saved("WEBP", xmp=FOREIGN.replace(b"adobe:ns:meta/", b"x" * 300)), "namespace of more than 250"),
         (saved("WEBP", xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"), "no RDF"),
         (
             saved("WEBP", xmp=b"<r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>"),
@@ -258,6 +263,35 @@ def pictures_counted_over_the_xmp() -> bytes:
 def test_what_cannot_be_stamped_is_refused_with_a_reason(content: bytes, says: str) -> None:
     with pytest.raises(StampError, match=says):
         stamped(content)
+
+
+def test_names_are_not_put_together_with_a_long_namespace() -> None:
+    names = b"".join(b'<n:n%d n:a="" n:b=""/>' % n for n in range(2000))  # 60 KB of each
+    packet = b'<x xmlns:n="' + b"u" * 60_000 + b'" xmlns:o="' + NAMESPACE.encode() + b'">' + names + b"</x>"
+    tracemalloc.start()
+    try:
+        with pytest.raises(StampError, match="namespace"):
+            stamp_in(packet)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 5_000_000
+
+
+def test_elements_within_elements_without_end_take_little_time() -> None:
+    deep = b"<o:a>" * 50_000 + b"</o:a>" * 50_000
+    started = time.process_time()
+    with pytest.raises(StampError):
+        stamp_in(b'<x xmlns:o="' + NAMESPACE.encode() + b'">' + deep + b"</x>")
+    assert time.process_time() - started < 3
+
+
+def test_padding_between_segments_is_passed_over_at_once() -> None:
+    content = saved("JPEG")
+    started = time.process_time()
+    parts = read_parts(content[:2] + b"\xff" * 20_000_000 + content[2:])
+    assert time.process_time() - started < 2
+    assert parts[0].stop - parts[0].start == 20_000_000 + read_parts(content)[0].stop - 2
 
 
 def test_a_file_that_changed_since_it_was_looked_up_is_refused() -> None:

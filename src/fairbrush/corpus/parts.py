@@ -6,6 +6,7 @@ in and cut out, and every byte that is not one of them, nor a length that counts
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ LONGEST_SEGMENT = 65_533  # bytes of a JPEG segment's body: two count its length
 _WEBP_HEADER = 12
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # JPEG markers without a body
 _SCAN = 0xDA
+_PADDING = re.compile(b"\xff+")
 # others end a JPEG or begin one, or decoders skip them and look on: the same bytes would be other parts
 _WITH_BODY = {*range(0xC0, 0x100)} - {0xD8, 0xD9, 0xFF} - _ALONE
 
@@ -164,8 +166,8 @@ def _jpeg_segments(content: bytes) -> Iterator[Part]:
     while True:
         start, marker = struct.unpack_from(">BB", content, position)
         at = position
-        while start == marker == 0xFF:  # padding, which belongs to the segment after it
-            at += 1
+        if start == marker == 0xFF:  # padding, which belongs to the segment after it
+            at = _PADDING.match(content, position).end() - 1  # type: ignore[union-attr]
             start, marker = struct.unpack_from(">BB", content, at)
         if start != 0xFF or marker not in _ALONE | _WITH_BODY:
             raise PartsError(f"The JPEG has no segment at byte {at:,}.")

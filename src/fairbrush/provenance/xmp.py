@@ -2,17 +2,16 @@
 
 The one rule: a packet that is there keeps every byte: our element is put in before the end of its RDF, with
 namespaces of its own, so that cutting it out gives the packet back. What is read comes from anybody: a DTD,
-and with it every entity, is refused, and nothing is longer than ``LONGEST_PACKET``.
+and with it every entity, is refused, nothing is longer than ``LONGEST_PACKET``, and no namespace than
+``LONGEST_NAMESPACE``.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
@@ -28,6 +27,7 @@ from fairbrush.corpus.stamped import (
 from fairbrush.errors import StampError
 from fairbrush.provenance.stamp import Stamp, read_stamp, share_text
 
+LONGEST_NAMESPACE = 250  # characters; every name in it is read with all of them
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _REMOVE = "Remove its XMP first: exiftool -XMP:all= FILE"
 
@@ -149,11 +149,12 @@ def _find_place(packet: bytes) -> _Place:
 
 def _read_properties(packet: bytes) -> _Properties:
     """What the packet says in our namespace, as attributes or as elements."""
-    found, open_names, texts = _Properties(), list[str](), list[str]()
-    ours = f"{NAMESPACE} "
+    found, texts = _Properties(), list[str]()
+    ours, n_lists = f"{NAMESPACE} ", 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        open_names.append(name)
+        nonlocal n_lists
+        n_lists += name == f"{ours}artists"
         texts.clear()
         if name == f"{RDF} Description":
             for key, value in attributes.items():
@@ -161,10 +162,12 @@ def _read_properties(packet: bytes) -> _Properties:
                     found.properties.setdefault(key.removeprefix(ours), value)
 
     def end(name: str) -> None:
-        open_names.pop()
-        if name.startswith(ours) and name != f"{ours}artists":
+        nonlocal n_lists
+        if name == f"{ours}artists":
+            n_lists -= 1
+        elif name.startswith(ours):
             local, text = name.removeprefix(ours), "".join(texts)
-            if f"{ours}artists" in open_names:
+            if n_lists:
                 found.artists.append((local, text))
             else:
                 found.properties.setdefault(local, text)
@@ -184,13 +187,18 @@ def _parser(
             f"The file's XMP has {len(packet):,} bytes; at most {LONGEST_PACKET:,} are read.",
             next_step=_REMOVE,
         )
-    if packet.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    # before the parser, which reads on to the end whatever its handlers say
+    if b"\0" in packet:  # as every text in UTF-16 has it
         raise StampError("The file's XMP is not in UTF-8.", next_step=_REMOVE)
+    if b"<!DOCTYPE" in packet:
+        raise StampError("The file's XMP has a DTD, which XMP must not have.", next_step=_REMOVE)
+    checker = expat.ParserCreate("utf-8")
+    checker.StartElementHandler = _check_namespaces
+    _parse(checker, packet)
     parser = expat.ParserCreate("utf-8", " ")
     parser.buffer_text = True
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.StartDoctypeDeclHandler = _refuse_doctype
     return parser
 
 
@@ -201,5 +209,9 @@ def _parse(parser: expat.XMLParserType, packet: bytes) -> None:
         raise StampError(f"The file's XMP is no XML that can be read: {error}.", next_step=_REMOVE) from error
 
 
-def _refuse_doctype(*_: Any) -> None:
-    raise StampError("The file's XMP has a DTD, which XMP must not have.", next_step=_REMOVE)
+def _check_namespaces(_: str, attributes: dict[str, str]) -> None:
+    """Raises StampError."""
+    if any(len(value) > LONGEST_NAMESPACE for name, value in attributes.items() if name.startswith("xmlns")):
+        raise StampError(
+            f"The file's XMP has a namespace of more than {LONGEST_NAMESPACE} characters.", next_step=_REMOVE
+        )
