@@ -188,7 +188,7 @@ class StampError(FairbrushError):
 
 
 class SigningError(FairbrushError):
-    """A certificate and its key cannot sign."""
+    """A certificate and its key cannot sign, or a list of certificates cannot be read."""
 
 
 class ImageWorkerError(FairbrushError):

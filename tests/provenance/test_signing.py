@@ -24,7 +24,14 @@ from fairbrush.corpus.stamped import bare_of, is_manifest, original_of
 from fairbrush.errors import SigningError
 from fairbrush.provenance.inserting import stamp_file
 from fairbrush.provenance.manifest import _SETTINGS, LARGEST_STORE, ManifestState, open_context, read_manifest
-from fairbrush.provenance.signing import ATTRIBUTION, Credentials, read_credentials, sign_file
+from fairbrush.provenance.signing import (
+    ATTRIBUTION,
+    LARGEST_FILE,
+    Credentials,
+    read_anchors,
+    read_credentials,
+    sign_file,
+)
 from fairbrush.provenance.stamp import read_stamp
 
 FILES = every_file()
@@ -133,7 +140,7 @@ def test_keys_of_other_kinds_sign_too(kind: str, tmp_path: Path) -> None:
             "no private",
         ),
         (replace(SIGNER, key=SIGNER.chain), "no private key"),
-        (replace(SIGNER, key=b"x" * 2_000_000), "larger than"),
+        (replace(SIGNER, key=b"x" * (LARGEST_FILE + 1)), "larger than"),
         (with_password(SIGNER), "password"),
         (make_signer("koblitz"), "no kind that C2PA signs with"),
         (make_signer(purpose=ExtendedKeyUsageOID.SERVER_AUTH), "cannot sign for C2PA"),
@@ -157,6 +164,22 @@ def test_a_missing_file_and_a_wrong_address_are_said(tmp_path: Path) -> None:
         read_credentials(tmp_path / "none.pem", key, now=NOW)
     with pytest.raises(SigningError, match="no address of the web"):
         read_credentials(chain, key, now=NOW, timestamp_authority="file:///etc/passwd")
+
+
+def test_a_list_to_trust_may_have_remarks_and_no_broken_certificate(tmp_path: Path) -> None:
+    file = tmp_path / "trust.pem"
+    file.write_bytes("# F\u0151tan\u00fas\u00edtv\u00e1ny\r\n".encode() + SIGNER.anchor + b"# the end")
+    assert read_anchors(file).encode() == SIGNER.anchor
+    for content, says in (
+        (b"", "holds no certificate"),
+        (SIGNER.key, "holds no certificate"),
+        # with a broken one every signature would be called invalid
+        (SIGNER.anchor + b"-----BEGIN CERTIFICATE-----\nnonsense", "Certificate 2 in .* is broken"),
+        (SIGNER.anchor.replace(b"M", b"\xff", 1), "Certificate 1 in .* is broken"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(SigningError, match=says):
+            read_anchors(file)
 
 
 def test_the_key_is_in_no_text_of_the_credentials(ours: Credentials) -> None:

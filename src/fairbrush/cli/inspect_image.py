@@ -26,7 +26,7 @@ from fairbrush.cli.output import (
 )
 from fairbrush.cli.registry import registry, say_drained, workspace_settings
 from fairbrush.config import load_settings
-from fairbrush.errors import ConfigError, ExitCode, ImageRefusedError, StoreError
+from fairbrush.errors import ExitCode, ImageRefusedError, StoreError
 
 if TYPE_CHECKING:
     from fairbrush.corpus.generation.facts import GenerationMetadata
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from fairbrush.provenance.stamp import Stamp
 
 SCHEMA = "fairbrush.inspection/1"
-LARGEST_LIST = 16 * 1024 * 1024
 _BOUND = "bound: without it this is, byte for byte, the file that was looked up"
 _STATED = "bound by its own word: without it this is what it says to be left of the file that was looked up"
 _CHANGED = "not bound: the file was changed since, or the stamp is another file's"
@@ -87,9 +86,10 @@ def inspect(
     from fairbrush.cli.attribute import find
     from fairbrush.corpus.images import image_limits
     from fairbrush.provenance.inspecting import inspect_file
+    from fairbrush.provenance.signing import read_anchors
 
     format_ = choose_format(named_format, json=json, nl=nl, csv=csv, output=output)
-    anchors = None if trust is None else _read_anchors(trust)
+    anchors = None if trust is None else read_anchors(trust)
     limits = image_limits(load_settings(workspace=context.obj))
     found = find(images)
     failures = [{"path": str(r.path), "reason": str(r.reason), "detail": r.detail} for r in found.refusals]
@@ -117,20 +117,6 @@ def inspect(
         say(f"failed: {failure['path']}: {failure['reason']}. {failure['detail']}")
     if failures:
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
-
-
-def _read_anchors(file: Path) -> str:
-    """Raises ConfigError."""
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(LARGEST_LIST)
-        text = content.decode("ascii")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no PEM"
-        raise ConfigError(f"{file} cannot be read: {reason}.", next_step="Name a PEM file.") from error
-    if "-----BEGIN CERTIFICATE-----" not in text:
-        raise ConfigError(f"{file} holds no certificate in PEM.", next_step="Name a PEM file.")
-    return text
 
 
 def _standings(context: typer.Context, inspections: Sequence[Inspection]) -> Mapping[Path, Standing]:

@@ -11,6 +11,7 @@ added metadata. Where the picture came from is not ours to claim, so no digitalS
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 MIME_TYPES = {Container.PNG: "image/png", Container.JPEG: "image/jpeg", Container.WEBP: "image/webp"}
-LARGEST_FILE = 1024 * 1024
+LARGEST_FILE = 4 * 1024 * 1024
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 
 
@@ -72,6 +74,27 @@ def read_credentials(
     credentials = Credentials(_pem_chain(certificates), _pem_key(private), algorithm)
     _try_out(credentials, chain)
     return Credentials(credentials.chain, credentials.key, algorithm, timestamp_authority)
+
+
+def read_anchors(file: Path) -> str:
+    """Certificates of signers to trust, or of who vouches for them, in PEM and no more. Raises SigningError.
+
+    A broken one is refused here: with it the library calls every signature invalid.
+    """
+    anchors: list[bytes] = []
+    for after in _read(file).split(_BEGIN)[1:]:
+        body, end, _ = after.partition(_END)
+        try:
+            if not (end and b64decode(b"".join(body.split()), validate=True)):
+                raise ValueError("no end, or nothing before it")
+        except ValueError as error:
+            raise SigningError(
+                f"Certificate {len(anchors) + 1} in {file} is broken.", next_step="Take it out."
+            ) from error
+        anchors.append(_BEGIN + body + _END + b"\n")
+    if not anchors:
+        raise _no_certificate(file)
+    return b"".join(anchors).decode("ascii")
 
 
 def sign_file(content: bytes, given: bytes, stamp: Stamp, *, credentials: Credentials) -> bytes:
@@ -149,9 +172,13 @@ def _read_chain(file: Path) -> list[Certificate]:
     try:
         return load_pem_x509_certificates(_read(file))
     except ValueError as error:
-        raise SigningError(
-            f"{file} holds no certificate in PEM.", next_step="-----BEGIN CERTIFICATE----- begins each."
-        ) from error
+        raise _no_certificate(file) from error
+
+
+def _no_certificate(file: Path) -> SigningError:
+    return SigningError(
+        f"{file} holds no certificate in PEM.", next_step="-----BEGIN CERTIFICATE----- begins each."
+    )
 
 
 def _read_key(file: Path) -> PrivateKeyTypes:
