@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from running import GALLERY
+from stamped_files import saved, with_chunk
 from workspaces import Gallery, command
 
 from fairbrush.attribution import Attribution, EncoderFacts, ImageFacts, attribute_vector
 from fairbrush.chain.canonical import canonical_json, parse_canonical
 from fairbrush.config import Settings, load_settings
+from fairbrush.corpus.generation.facts import GenerationMetadata
 from fairbrush.documents import recompute, to_record
 from fairbrush.domain import Value
 from fairbrush.embedding.cache import EmbeddingCache
@@ -141,3 +144,19 @@ def test_an_erased_artists_facets_are_forgotten(settings: Settings, gallery: Gal
     assert spaces_with(settings.cache_folder, sha256) == set()
     others = hashlib.sha256(collage.read_bytes()).hexdigest()
     assert spaces_with(settings.cache_folder, others) == {f"{plain}+whole+2x2"}
+
+
+def test_files_whose_metadata_cannot_be_read_are_not_held(settings: Settings, tmp_path: Path) -> None:
+    generations: dict[str, GenerationMetadata | str | None] = {}
+    with Lookup(settings, record=False) as lookup:
+        tracemalloc.start()
+        try:
+            for n in range(4):
+                broken = with_chunk(saved("PNG"), b"tEXt", b"prompt\0{")
+                (tmp_path / "broken.png").write_bytes(with_chunk(broken, b"prVt", bytes([n]) * 2_000_000))
+                lookup._digest(tmp_path / "broken.png", generations)
+            held_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert [str(why).startswith("ComfyUI's prompt is no JSON") for why in generations.values()] == [True] * 4
+    assert held_bytes < 1_000_000

@@ -76,7 +76,8 @@ class Answer:
     is_stamped_copy: bool = False  # of the image that was answered
 
 
-_Generation = GenerationMetadata | GenerationUnreadableError | None
+# a text: why what is there cannot be read
+_Generation = GenerationMetadata | str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,8 +298,8 @@ class Lookup:
             return Hint(HintSource.PROMPT, self._named(self._prompt))
         if generation is None:
             return None
-        if isinstance(generation, GenerationUnreadableError):
-            return Hint(HintSource.METADATA, (), generation.message)
+        if isinstance(generation, str):
+            return Hint(HintSource.METADATA, (), generation)
         if generation.prompt is None:
             return Hint(HintSource.METADATA, (), f"No prompt was found in what {generation.tool} wrote.")
         return Hint(HintSource.METADATA, self._named(generation.prompt))
@@ -353,7 +354,7 @@ class Lookup:
         try:
             generations[sha256] = read_generation(content)
         except GenerationUnreadableError as error:
-            generations[sha256] = error
+            generations[sha256] = error.message
         return sha256
 
     def _stored(self, sha256s: Iterable[str]) -> dict[str, NDArray[np.float32]]:

@@ -42,7 +42,7 @@ class EmbeddedTexts:
 
     by_keyword: dict[str, str] = field(default_factory=dict)
     comment: str | None = None
-    problems: list[GenerationUnreadableError] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 def embedded_texts(content: bytes) -> EmbeddedTexts:
@@ -55,7 +55,7 @@ def embedded_texts(content: bytes) -> EmbeddedTexts:
     try:
         _find(content, texts)
     except GenerationUnreadableError as problem:
-        texts.problems.append(problem)
+        texts.problems.append(problem.message)
     except struct.error:
         pass  # the file ends before what it promises
     return texts
@@ -98,7 +98,7 @@ def _keep_png_text(name: bytes, body: memoryview, texts: EmbeddedTexts) -> None:
     try:
         text = _png_text(name, body[len(keyword_bytes) + 1 :], keyword)
     except GenerationUnreadableError as problem:
-        texts.problems.append(problem)
+        texts.problems.append(problem.message)
     else:
         texts.by_keyword[keyword] = text
 

@@ -40,19 +40,19 @@ def read_generation(image: Path | bytes) -> GenerationMetadata | None:
     True
     """
     texts = embedded_texts(image if isinstance(image, bytes) else read_file(image, ImageLimits()))
-    problems = list(texts.problems)
+    problems = list(texts.problems)  # not the errors, whose tracebacks would hold the file's bytes
     found: list[GenerationMetadata] = []
     for parse, text in _readable(texts):
         try:
             read = parse(text)
         except GenerationUnreadableError as problem:
-            problems.append(problem)
+            problems.append(problem.message)
             continue
         if read.prompt is not None:
             return read
         found.append(read)
     if not found and problems:
-        raise problems[0]
+        raise GenerationUnreadableError(problems[0])
     return found[0] if found else None
 
 
