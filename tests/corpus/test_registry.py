@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import count
@@ -57,20 +59,25 @@ DAY = timedelta(days=1)
 MODEL = "sd-1.5"
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace to copy, which takes a tenth of the time that making one takes."""
+    folder = tmp_path_factory.mktemp("empty") / "space"
+    create_workspace(folder)
+    return folder
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    create_workspace(tmp_path / "space")
-    with open_registry(tmp_path / "space") as opened:
+def store(empty: Path, tmp_path: Path) -> Iterator[Store]:
+    with open_registry(shutil.copytree(empty, tmp_path / "space")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def shared_store() -> Iterator[Store]:
+def shared_store(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """For properties: each example uses an artist of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        create_workspace(Path(folder))
-        with open_registry(Path(folder)) as opened:
-            yield opened
+    with open_registry(shutil.copytree(empty, tmp_path_factory.mktemp("shared") / "space")) as opened:
+        yield opened
 
 
 def draw(path: Path, colour: str, size: tuple[int, int] = (600, 300)) -> Path:
@@ -504,9 +511,9 @@ roster_rows = st.lists(
 @settings(max_examples=10, deadline=None)
 @given(rows=roster_rows)
 @example(rows=[("Ann", "Studio", "Ann", "", "", ""), ("Bo", "Ann", "", "", "", "")])
-def test_importing_a_roster_again_changes_nothing(rows: list[tuple[str, ...]]) -> None:
+def test_importing_a_roster_again_changes_nothing(empty: Path, rows: list[tuple[str, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        create_workspace(Path(folder) / "space")
+        shutil.copytree(empty, Path(folder) / "space")
         file = Path(folder) / "r.csv"
         lines = ["name,creator,payee,consent,aliases,trained", *(",".join(row) for row in rows)]
         file.write_text("\n".join(lines) + "\n")
@@ -522,8 +529,6 @@ def test_importing_a_roster_again_changes_nothing(rows: list[tuple[str, ...]]) -
 
 
 def test_roster_of_1789_names_imports_in_seconds(store: Store, tmp_path: Path) -> None:
-    import time
-
     file = tmp_path / "r.csv"
     file.write_text("name\n" + "".join(f"Artist {i}\n" for i in range(1789)))
     started = time.process_time()
