@@ -200,6 +200,7 @@ def test_what_cannot_be_stamped_is_said_and_stops_no_other(
     failed = {Path(one["path"]).name: one["detail"] for one in ran.json["failures"]}
     assert "Only PNG, JPEG and WebP" in failed["b.gif"]
     assert "Content Credentials" in failed["c.png"]
+    assert "1 new, 2 not stamped." in ran.stderr
     assert len(ran.json["attributions"]) == 3  # answered and recorded all the same
     assert [one["stamp"] is None for one in ran.json["attributions"]] == [True, True, False]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["image.webp"]

@@ -105,7 +105,8 @@ class Stamping:
         n_old = len(self.copies) - n_new
         where = "in place" if self.stamper.folder is None else f"into {self.stamper.folder}"
         there = f", {n_old} there already" if n_old else ""
-        say(f"Stamped {where}: {n_new} new{there}.")
+        failed = f", {len(self.failures)} not stamped" if self.failures else ""
+        say(f"Stamped {where}: {n_new} new{there}{failed}.")
 
 
 def open_stamping(choice: StampChoice, images: list[Path], settings: Settings) -> Stamping | None:
