@@ -149,7 +149,8 @@ def decode_image(content: bytes, limits: ImageLimits) -> DecodedImage:
 
 def read_file(path: Path, limits: ImageLimits) -> bytes:
     """Read a regular file within the byte limit; raises ImageRefusedError."""
-    return b"".join(_read_chunks(path, limits))
+    # in one piece, unless the file grows: pieces and their sum would take twice the memory
+    return b"".join(_read_chunks(path, limits, at_once=True))
 
 
 def hash_file(path: Path, limits: ImageLimits) -> str:
@@ -200,11 +201,13 @@ def _folder_images(root: Path, refusals: list[Refusal]) -> Iterator[Path]:
         subfolders[:] = unvisited
 
 
-def _read_chunks(path: Path, limits: ImageLimits) -> Iterator[bytes]:
+def _read_chunks(path: Path, limits: ImageLimits, *, at_once: bool = False) -> Iterator[bytes]:
     with _open_regular_file(path, limits) as file:
+        chunk_bytes = max(MIB, os.fstat(file.fileno()).st_size) if at_once else MIB
         n_bytes = 0
-        while chunk := _read_chunk(file):
+        while chunk := _read_chunk(file, chunk_bytes):
             n_bytes += len(chunk)
+            chunk_bytes = MIB
             # again while reading: the file may be growing
             _check_byte_count(n_bytes, limits)
             yield chunk
@@ -212,9 +215,9 @@ def _read_chunks(path: Path, limits: ImageLimits) -> Iterator[bytes]:
         raise ImageRefusedError(RefusalReason.EMPTY, "The file has 0 bytes. Save or download it again.")
 
 
-def _read_chunk(file: FileIO) -> bytes:
+def _read_chunk(file: FileIO, chunk_bytes: int) -> bytes:
     try:
-        return file.read(MIB) or b""
+        return file.read(chunk_bytes) or b""
     except OSError as error:
         raise _access_refusal(error) from error
 
