@@ -110,19 +110,25 @@ def with_body(container: Container, part: Part, body: bytes) -> Edit:
 
 def edited(content: bytes, edits: Sequence[Edit]) -> bytes:
     """The file with all edits made; they must not overlap. Raises PartsError where a WebP gets too long."""
-    pieces, position = [], 0
+    if container_of(content) is Container.WEBP:
+        edits = [*edits, _counted(content, edits)]
+    whole = memoryview(content)
+    pieces: list[bytes | memoryview] = []
+    position = 0
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.stop)):
         assert edit.start >= position, "edits overlap"
-        pieces += [content[position : edit.start], edit.new]
+        pieces += [whole[position : edit.start], edit.new]
         position = edit.stop
-    changed = b"".join([*pieces, content[position:]])
-    if container_of(content) is not Container.WEBP:
-        return changed
-    # the one length that counts the parts
-    n_bytes = int.from_bytes(content[4:8], "little") + len(changed) - len(content)
+    return b"".join([*pieces, whole[position:]])
+
+
+def _counted(content: bytes, edits: Sequence[Edit]) -> Edit:
+    """The one length that counts a WebP's parts. Raises PartsError."""
+    n_bytes = int.from_bytes(content[4:8], "little")
+    n_bytes += sum(len(edit.new) - (edit.stop - edit.start) for edit in edits)
     if not 0 <= n_bytes < 2**32:
         raise PartsError("The WebP would be longer than 4 GiB.")
-    return changed[:4] + struct.pack("<I", n_bytes) + changed[8:]
+    return Edit(4, 8, struct.pack("<I", n_bytes))
 
 
 def webp_canvas(content: bytes) -> tuple[int, int]:
