@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -153,21 +154,29 @@ def large_png(path: Path, side: int) -> Path:
     return path
 
 
+def only_worker(others: set[int]) -> int:
+    [pid] = set(worker_pids(os.getpid())) - others
+    return pid
+
+
+@linux_only
 def test_image_over_the_time_limit_is_out_of_time_and_the_next_is_read(tmp_path: Path) -> None:
-    slow, quick = large_png(tmp_path / "slow.png", 6000), write_noise(tmp_path / "quick.png", 4, 4)
-    with ImageReader(replace(ImageLimits(), timeout_s=0.1)) as reader:
-        outcomes = [outcome for _, outcome in reader.read([quick, slow, quick])]
-    assert isinstance(outcomes[0], DecodedImage)
-    assert isinstance(outcomes[1], Refusal)
-    assert outcomes[1].reason is RefusalReason.OUT_OF_TIME
-    assert "0.1 s" in outcomes[1].detail
-    assert isinstance(outcomes[2], DecodedImage)
+    path = write_noise(tmp_path / "x.png", 4, 4)
+    others = set(worker_pids(os.getpid()))
+    with ImageReader(replace(ImageLimits(), timeout_s=1)) as reader:
+        assert isinstance(read_one(reader, path), DecodedImage)
+        os.kill(only_worker(others), signal.SIGSTOP)  # it never answers
+        outcomes = [outcome for _, outcome in reader.read([path, path])]
+    assert isinstance(outcomes[0], Refusal)
+    assert outcomes[0].reason is RefusalReason.OUT_OF_TIME
+    assert "1 s" in outcomes[0].detail
+    assert isinstance(outcomes[1], DecodedImage)
 
 
 @linux_only
 def test_worker_idle_for_longer_than_the_time_limit_is_still_there(tmp_path: Path) -> None:
     path = write_noise(tmp_path / "x.png")
-    with ImageReader(replace(ImageLimits(), timeout_s=0.5)) as reader:
+    with ImageReader(replace(ImageLimits(), timeout_s=1)) as reader:
         read_one(reader, path)
         workers = worker_pids(os.getpid())
         time.sleep(2.2)
@@ -202,15 +211,16 @@ def test_every_codec_reports_memory_as_memory(tmp_path: Path, image_format: str)
 
 @linux_only
 def test_killed_worker_costs_one_image_and_is_replaced(tmp_path: Path) -> None:
-    slow, quick = large_png(tmp_path / "slow.png", 6000), write_noise(tmp_path / "quick.png")
+    path = write_noise(tmp_path / "x.png")
     others = set(worker_pids(os.getpid()))
     with ImageReader(ImageLimits()) as reader:
-        read_one(reader, quick)
-        [pid] = set(worker_pids(os.getpid())) - others
-        kill = f"import os, time; time.sleep(0.15); os.kill({pid}, {signal.SIGKILL:d})"
-        killer = subprocess.Popen([sys.executable, "-S", "-c", kill])
-        outcomes = [outcome for _, outcome in reader.read([slow, quick])]
-        killer.wait()
+        read_one(reader, path)
+        pid = only_worker(others)
+        os.kill(pid, signal.SIGSTOP)  # it is at work on the image until it is killed
+        killer = threading.Timer(0.1, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        outcomes = [outcome for _, outcome in reader.read([path, path])]
+        killer.join()
     assert isinstance(outcomes[0], Refusal)
     assert outcomes[0].reason is RefusalReason.WORKER_DIED
     assert "-9" in outcomes[0].detail
