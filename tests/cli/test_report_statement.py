@@ -7,7 +7,7 @@ import pytest
 from story import Story
 from workspaces import command
 
-YEARS = "2026-01-01..2199-12-31"
+YEARS = "2026-01-01..9999-12-31"  # the last day there is
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -136,14 +136,13 @@ class Contested:
 
 
 def end_of(period: Period) -> datetime:
-    """The first moment after it."""
-    return datetime.combine(period.last + timedelta(days=1), time())
+    """Its last moment, to the microsecond, as finely as the database keeps times."""
+    return datetime.combine(period.last, time.max)
 
 
 def consents_at_end(connection: DuckDBPyConnection, period: Period, *, now: datetime) -> dict[str, Consent]:
     """What was in effect in its last moment, or is now, and was recorded by then."""
-    moment = min(now, end_of(period) - timedelta(microseconds=1))
-    return effective_consents(connection, now=moment, as_recorded=True)
+    return effective_consents(connection, now=min(now, end_of(period)), as_recorded=True)
 
 
 def read_settled(
@@ -236,7 +235,7 @@ def read_paid(connection: DuckDBPyConnection, moved: Sequence[Moved], period: Pe
     rows = connection.execute(
         "SELECT payout_id, payee_id, currency, arg_max(status, sequence), min(recorded_at),"
         " max(recorded_at), arg_max(reason, sequence) FROM payout JOIN payout_event USING (payout_id)"
-        " WHERE recorded_at < $end AND list_contains($payouts::TEXT[], payout_id)"
+        " WHERE recorded_at <= $end AND list_contains($payouts::TEXT[], payout_id)"
         " GROUP BY ALL ORDER BY min(sequence)",
         {"end": end_of(period), "payouts": sorted({payout_id for payout_id, _ in amounts})},
     ).fetchall()
@@ -298,7 +297,7 @@ def _ready(
     """What each payee could be paid at the end of the period, by currency: theirs is no creator's alone."""
     rows = connection.execute(
         "SELECT holder, currency, subject, sum(amount_minor) FROM posting JOIN entry ON number = entry_number"
-        " WHERE account = 'payable' AND recorded_at < ? GROUP BY ALL",
+        " WHERE account = 'payable' AND recorded_at <= ? GROUP BY ALL",
         [end_of(period)],
     ).fetchall()
     sums: dict[tuple[str, str], int] = defaultdict(int)
@@ -311,7 +310,7 @@ def _ready(
 def _minimums(connection: DuckDBPyConnection, period: Period) -> Mapping[str, int]:
     """By the policy of the last day, of those that were adopted by then."""
     known = connection.execute(
-        "SELECT version FROM policy WHERE effective_from <= ? AND recorded_at < ?",
+        "SELECT version FROM policy WHERE effective_from <= ? AND recorded_at <= ?",
         [period.last, end_of(period)],
     ).fetchall()
     begun = [one for one in adopted_policies(connection) if (one.version,) in known]
@@ -326,9 +325,9 @@ def read_contested(
     end, found = end_of(period), []
     for one in read_disputes(connection):
         role = _role(one, creator_id, artist_ids)
-        if role is None or one.opened_at >= end:
+        if role is None or one.opened_at > end:
             continue
-        resolution = one.resolution if one.resolution and one.resolution.resolved_at < end else None
+        resolution = one.resolution if one.resolution and one.resolution.resolved_at <= end else None
         if resolution is not None and resolution.resolved_at.date() < period.first:
             continue
         is_told = role in (Role.OPENED, Role.ENTRY)

@@ -234,7 +234,7 @@ def _read_measured(
 ) -> tuple[Measured, ...]:
     rows = connection.execute(
         "SELECT model_id, count(DISTINCT image_sha256), avg(mis_paid) FROM validation"
-        " WHERE list_contains(?::TEXT[], model_id) AND recorded_at < ? GROUP BY model_id ORDER BY 1",
+        " WHERE list_contains(?::TEXT[], model_id) AND recorded_at <= ? GROUP BY model_id ORDER BY 1",
         [sorted(model_ids), end_of(period)],
     ).fetchall()
     return tuple(Measured(model_id, images, decimal_text(mean)) for model_id, images, mean in rows)
@@ -248,12 +248,12 @@ def _read_audited(connection: DuckDBPyConnection, period: Period) -> tuple[Audit
         WITH told AS (
             SELECT plan_id, image_sha256, attribution_id,
                 coalesce(arg_min(outcome, sequence) FILTER (WHERE outcome <> 'failed'), 'failed') AS outcome
-            FROM audit_result WHERE recorded_at < $end GROUP BY ALL)
+            FROM audit_result WHERE recorded_at <= $end GROUP BY ALL)
         SELECT plan_id, period_from, period_to, draws,
             count(*) FILTER (WHERE outcome = 'measured'), count(*) FILTER (WHERE outcome = 'nobody'),
             count(*) FILTER (WHERE outcome = 'failed')
         FROM audit_plan LEFT JOIN told USING (plan_id)
-        WHERE recorded_at < $end AND period_from <= $last AND period_to >= $first
+        WHERE recorded_at <= $end AND period_from <= $last AND period_to >= $first
         GROUP BY plan_id, period_from, period_to, draws, number ORDER BY number
         """,
         {"end": end_of(period), "first": period.first, "last": period.last},
