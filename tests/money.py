@@ -35,11 +35,16 @@ def publish(store: Store, manifest: str = MANIFEST, *, version: str = "v0001") -
 
 
 def artist(
-    store: Store, name: str, *, consent: Consent = Consent.OPTED_IN, creator: str | None = None
+    store: Store,
+    name: str,
+    *,
+    consent: Consent = Consent.OPTED_IN,
+    creator: str | None = None,
+    now: datetime = NOW,
 ) -> None:
     """An artist, creator and payee with the ids ``name``, ``c-name`` and ``p-name``."""
     ids = iter([f"p-{name}", f"c-{name}", name] if creator is None else [name])
-    add_artist(store, name, consent=consent, creator=creator, now=NOW, new_id=lambda: next(ids))
+    add_artist(store, name, consent=consent, creator=creator, now=now, new_id=lambda: next(ids))
 
 
 def adopted(store: Store, *, day: date = JANUARY, **table: Any) -> AdoptedPolicy:

@@ -274,6 +274,7 @@ def test_a_period_that_is_over_is_told_as_it_was_known_then(settled_in_june: Sto
         now=late,
         current=PINS,
     )
+    artist(settled_in_june, "ann again", creator="c-ann", now=late)
     after = told(datetime(2026, 8, 1))
     assert (after.kept, after.use.entries, after.number) == (before.kept, before.use.entries, before.number)
     [now_held] = read_statement(settled_in_june, "c-ann", parse_period("2026-07"), now=late).kept

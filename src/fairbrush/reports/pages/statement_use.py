@@ -133,7 +133,7 @@ def read_use(
     words = {one.attribution_id: one.confidence for one in answers}
     return Use(
         entries=_read_entries(
-            connection, creator_id, answers, lines, consents_at_end(connection, period, now=now)
+            connection, creator_id, period, answers, lines, consents_at_end(connection, period, now=now)
         ),
         answers=tuple(answers),
         evidence=evidence,
@@ -146,24 +146,27 @@ def read_use(
 
 
 _ENTRIES = """
-    SELECT artist_id, coalesce(name, ''), (SELECT count(*) FROM work WHERE work.artist_id = artist.artist_id),
+    SELECT added, artist_id, coalesce(name, ''),
+        (SELECT count(*) FROM work WHERE work.artist_id = artist.artist_id),
         verdict, home, CASE WHEN home IS NOT NULL THEN told.works END
     FROM artist LEFT JOIN (
         SELECT * FROM artist_distinctiveness WHERE manifest_digest = (
             SELECT manifest_digest FROM index_version
             WHERE manifest_digest IN (SELECT manifest_digest FROM artist_distinctiveness)
             ORDER BY published_at DESC, version DESC LIMIT 1)) AS told USING (artist_id)
-    WHERE creator_id = ? ORDER BY 2, 1
+    WHERE creator_id = ? ORDER BY 3, 2
 """
 
 
 def _read_entries(
     connection: DuckDBPyConnection,
     creator_id: str,
+    period: Period,
     answers: Sequence[Answer],
     lines: Sequence[Line],
     consents: Mapping[str, Consent],
 ) -> tuple[Entry, ...]:
+    """Those there were in the period; one that was registered later is not in it."""
     own: dict[str, list[Answer]] = defaultdict(list)
     for one in answers:
         own[one.artist_id].append(one)
@@ -171,13 +174,15 @@ def _read_entries(
     for line in lines:
         settled[line.artist_id] += 1 if line.kind is SettlementKind.SETTLEMENT else -1
     found = []
-    for artist_id, name, works, *told in connection.execute(_ENTRIES, [creator_id]).fetchall():
+    for added, artist_id, name, works, *told in connection.execute(_ENTRIES, [creator_id]).fetchall():
         given = own[artist_id]
         counts = (
             len({one.attribution_id for one in given}),
             len({one.image_sha256 for one in given}),
             settled[artist_id],
         )
+        if added > end_of(period) and not any(counts):
+            continue
         consent = consents[artist_id]
         kept = (0, 0, 0) if consent is Consent.ERASED else counts
         found.append(Entry(artist_id, name, consent, works, *kept, *told))
