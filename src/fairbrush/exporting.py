@@ -14,8 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from fairbrush.corpus.works import list_works, thumbnail_path
 from fairbrush.durable import flush_folder
 from fairbrush.embedding.cache import EmbeddingCache
 from fairbrush.errors import CacheError, WorkspaceError
+from fairbrush.plain import plain
 from fairbrush.spreadsheets import csv_text
 from fairbrush.store import utc_now
 from fairbrush.workspace import COPIES
@@ -119,13 +119,13 @@ def artist_document(store: Store, name_or_id: str, *, now: datetime | None = Non
     about = _About(store, artist.artist_id, artist.creator_id)
     return {
         "schema": SCHEMA,
-        "exported_at": _plain(now or utc_now()),
+        "exported_at": plain(now or utc_now()),
         "artist": {
             "artist_id": artist.artist_id,
             "name": artist.name or None,
             "aliases": list(entry.aliases),
             "consent": str(artist.consent),
-            "added": _plain(entry.added),
+            "added": plain(entry.added),
             "creator_id": artist.creator_id,
             "creator": entry.creator_name or None,
             "payee_id": artist.payee_id,
@@ -228,7 +228,7 @@ class _About:
         )
         names = [column[0] for column in cursor.description or ()]
         return [
-            {name: _plain(value) for name, value in zip(names, row, strict=True)} for row in cursor.fetchall()
+            {name: plain(value) for name, value in zip(names, row, strict=True)} for row in cursor.fetchall()
         ]
 
     def attributions(self) -> list[dict[str, Any]]:
@@ -387,11 +387,3 @@ def _pack(packed: Path, folder: Path, files: Sequence[Path]) -> None:
                 archive.write(file, file.relative_to(folder).as_posix())
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return f"{value.isoformat()}Z"
-    if isinstance(value, date):
-        return value.isoformat()
-    return int(value) if isinstance(value, Decimal) else value

@@ -230,6 +230,8 @@ def test_every_matter_and_figure_can_be_said(told, story):
 def test_the_document_has_the_figures_and_no_pictures(told):
     document = overview_document(told)
     assert document["schema"] == "fairbrush.overview/1"
+    assert document["now"] == f"{told.now.isoformat()}Z"
+    assert document["quality"]["words"]["none"] == told.quality.words[None]
     assert document["flows"]["EUR"]["settled_minor"] == 12159
     assert document["volumes"]["buckets"][0]["lookups"] == 10
     assert document["matters"][0] == {
@@ -244,7 +246,7 @@ def test_the_document_has_the_figures_and_no_pictures(told):
 
 def test_the_command_gives_json_a_page_and_first_figures(story, tmp_path: Path):
     told = answer(story.workspace, "report", "overview", "--period", "2026-10")
-    assert told["period"] == "2026-10-01..2026-10-31"
+    assert told["period"] == {"first": "2026-10-01", "last": "2026-10-31"}
     assert told["flows"]["EUR"]["settled_minor"] == 11250
     page = tmp_path / "overview.html"
     ran = command(story.workspace, "report", "overview", "--language", "de", "--output", page)

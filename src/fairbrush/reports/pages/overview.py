@@ -8,13 +8,13 @@ where the money is, the index and what is open are as they are now.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from datetime import date, datetime
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fairbrush.corpus.consent import effective_consents
 from fairbrush.ledger.period import Period
+from fairbrush.plain import plain
 from fairbrush.reports.pages.overview_matters import Matter, find_matters
 from fairbrush.reports.pages.overview_money import (
     Flow,
@@ -49,6 +49,15 @@ if TYPE_CHECKING:
     from fairbrush.store import Store
 
 SCHEMA = "fairbrush.overview/1"
+# what a figure is told by that is computed from its fields
+_DERIVED = {
+    Volumes: ("unattributed_share",),
+    Flow: ("settled_minor",),
+    Revenue: ("received_minor",),
+    Ranking: ("first_part",),
+    Quality: ("distinct",),
+    People: ("artists",),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,34 +121,9 @@ def read_overview(
 
 
 def overview_document(overview: Overview) -> dict[str, Any]:
-    """For ``--json``: amounts in minor units, what ends in e12 in 10^-12, else fractions."""
-    document = {"schema": SCHEMA, **_plain(overview)}
+    """For ``--json``: amounts in minor units, what ends in e12 in 10^-12, else fractions; times in UTC."""
+    document = {"schema": SCHEMA, **plain(overview, _DERIVED)}
     styles = document["styles"]
     for name in ("canvas", "indexed_works", "manifest_digest"):  # of the page alone
         styles.pop(name, None)
     return document
-
-
-# what a figure is told by that is computed from its fields
-_DERIVED = {
-    Volumes: ("unattributed_share",),
-    Flow: ("settled_minor",),
-    Revenue: ("received_minor",),
-    Ranking: ("first_part",),
-    Quality: ("distinct",),
-    People: ("artists",),
-}
-
-
-def _plain(value: Any) -> Any:
-    """A figure as JSON has it."""
-    if isinstance(value, Period | Path):
-        return str(value)
-    if is_dataclass(value):
-        names = [field.name for field in fields(value)] + list(_DERIVED.get(type(value), ()))
-        return {name: _plain(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return {"none" if key is None else str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(one) for one in value]
-    return value.isoformat() if isinstance(value, date) else value
