@@ -10,6 +10,7 @@ import pytest
 from browser import PHONE, Seen, assert_sound, opened
 from pypdf import PdfReader
 from story import HOSTILE, Story
+from written_money import assert_adds_up
 
 from fairbrush.domain import Consent
 from fairbrush.ledger.book import EntryKind
@@ -70,6 +71,27 @@ def kept(found: Statement) -> list[tuple[Why, str, int]]:
 
 def held(**amounts: int) -> dict[Place, int]:
     return {place: amounts.get(place, 0) for place in Place}
+
+
+def test_page_and_paper_say_what_the_book_has(told, story, store):
+    """The view, which is summed from the book, tells where each creator's money is now."""
+    closing = {creator_of(store, story, short): {} for short in story.names}
+    paid = []
+    for creator_id, currency, owed, escrow, disputed, transit, gone in store.connection.execute(
+        "SELECT creator_id, currency, owed_minor, escrow_minor, disputed_minor, in_transit_minor, paid_minor"
+        " FROM earnings_by_creator WHERE creator_id IS NOT NULL"
+    ).fetchall():
+        places = held(payable=owed, escrow=escrow, disputed=disputed, transit=transit)
+        closing[creator_id][currency] = places
+        paid += [(creator_id, currency, gone)] if gone else []
+    words = Words.of("en")
+    for found in told.values():
+        if found.creator_name:  # of an erased artist the view knows no creator
+            html = statement_html(found, story.workspace, words)
+            pdf = statement_pdf(found, story.workspace, words)
+            assert_adds_up(html, closing[found.creator_id], pdf=pdf)
+    sheets = [(found.creator_id, sheet) for found in told.values() for sheet in found.sheets]
+    assert [(one, sheet.currency, sheet.paid) for one, sheet in sheets if sheet.paid] == paid
 
 
 def test_who_was_paid_and_is_contested_owes_the_payment_back_until_it_is_decided(told):
