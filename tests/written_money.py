@@ -84,7 +84,9 @@ def pdf_text(pdf: bytes) -> str:
     return "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages)
 
 
-def assert_adds_up(html: str, closing: Mapping[str, Mapping[Place, int]], *, pdf: bytes | None = None) -> None:
+def assert_adds_up(
+    html: str, closing: Mapping[str, Mapping[Place, int]], *, pdf: bytes | None = None
+) -> None:
     """A statement's tables sum to their totals, and these to one another; its accounts end with what the book
     has, by currency and place; paper says the same as the browser."""
     page = Written(html)

@@ -4,11 +4,14 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
+from lived_history import Lived
 from money import E12, PINS, adopted, artist, bring, look_up, publish, record
-from money_histories import CREATORS, begin
+from money_histories import CREATORS
+from written_money import assert_adds_up
 
 from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.consent import set_consent
@@ -27,11 +30,12 @@ from fairbrush.reports.pages.statement import Statement, read_statement, stateme
 from fairbrush.reports.pages.statement_accounts import closing_accounts, sheets
 from fairbrush.reports.pages.statement_money import Why
 from fairbrush.reports.pages.statement_moved import Moved, Place, read_moved
+from fairbrush.reports.pages.statement_page import statement_html, statement_pdf
+from fairbrush.reports.pages.words import Words
 from fairbrush.store import Store
 from fairbrush.workspace import create_workspace
 
 PERIODS = 4
-SEED, STEPS = 6, 50
 KINDS = {
     AccountKind.PAYABLE: Place.PAYABLE,
     AccountKind.ESCROW: Place.ESCROW,
@@ -68,12 +72,18 @@ def booked_until(store: Store, day: date) -> Counter[tuple[Account, str]]:
     return sums
 
 
+@cache
+def moved_of(store: Store, creator_id: str) -> list[Moved]:
+    """Of a store in which nothing happens any more."""
+    return read_moved(store.connection, creator_id)
+
+
 def assert_together_the_book(store: Store, period: Period) -> None:
     """What artists' accounts hold is in one creator's accounts each; what is left is the platform's, the
     fund's, models', or of erased artists whose payee serves several."""
     owned: dict[tuple[Place, str, str, str], int] = {}
     for creator_id in creators(store):
-        for key, amount in closing_accounts(read_moved(store.connection, creator_id), period).items():
+        for key, amount in closing_accounts(moved_of(store, creator_id), period).items():
             is_shared = key[0] in (Place.PAYABLE, Place.TRANSIT) and key[2]
             assert is_shared or key not in owned, "any other account is one creator's"
             owned[key] = owned.get(key, 0) + amount
@@ -106,7 +116,7 @@ def assert_in_transit_by_artist(store: Store, period: Period) -> None:
                 expected[payout.payout_id, subject, payout.currency] += amount
     found: Counter[tuple[str, str, str]] = Counter()
     for creator_id in creators(store):
-        moved = read_moved(store.connection, creator_id)
+        moved = moved_of(store, creator_id)
         for (place, holder, artist_id, currency), amount in closing_accounts(moved, period).items():
             if place is Place.TRANSIT and artist_id:
                 found[holder, artist_id, currency] += amount
@@ -115,7 +125,7 @@ def assert_in_transit_by_artist(store: Store, period: Period) -> None:
 
 def assert_chains(store: Store, consecutive: list[Period]) -> None:
     for creator_id in creators(store):
-        moved = read_moved(store.connection, creator_id)
+        moved = moved_of(store, creator_id)
         before: dict[str, dict[Place, int]] = {}
         for period in consecutive:
             found = {sheet.currency: sheet for sheet in sheets(moved, period)}
@@ -150,25 +160,49 @@ def assert_statements_sum(store: Store, period: Period, now: datetime) -> None:
         assert statement_document(found)["number"] == found.number
 
 
-def test_statements_of_all_creators_chain_and_are_the_book(tmp_path: Path) -> None:
-    rng = random.Random(SEED)
-    create_workspace(tmp_path / "space")
-    with open_registry(tmp_path / "space") as store:
-        history = begin(store, rng)
-        for name in ("look", "assert_settled", "assert_held_back", "assert_sound"):
-            setattr(history, name, lambda *_: None)  # that a history is sound is tested elsewhere
-        for _ in range(STEPS):
-            history.step()
-        kinds = store.connection.execute("SELECT DISTINCT kind FROM entry").fetchall()
-        assert {("reversal",), ("erasure",), ("payout_failed",), ("payout_confirmed",)} <= {*kinds}
-        consecutive = periods(store, rng)
-        assert_chains(store, consecutive)
-        for period in consecutive:
-            assert_together_the_book(store, period)
-        assert_in_transit_by_artist(store, consecutive[-1])
-        assert_statements_sum(store, consecutive[-1], history.now)
-        assert_statements_sum(store, consecutive[0], history.now)
-        assert set(CREATORS) <= {*creators(store)}
+def assert_pages_add_up(store: Store, period: Period, now: datetime, *, papers: int) -> None:
+    """Of each creator's page, and of the papers of those with most accounts."""
+    words = Words.of("en")
+    statements = [read_statement(store, one, period, now=now) for one in creators(store)]
+    statements.sort(key=lambda one: -sum(len(sheet.movements) for sheet in one.sheets))
+    for place, found in enumerate(statements):
+        closing: dict[str, Counter[Place]] = {}
+        moved = moved_of(store, found.creator_id)
+        for (where, _, _, currency), amount in closing_accounts(moved, period).items():
+            closing.setdefault(currency, Counter())[where] += amount
+        pdf = statement_pdf(found, store.workspace, words) if place < papers else None
+        assert_adds_up(statement_html(found, store.workspace, words), closing, pdf=pdf)
+
+
+def assert_what_is_due_goes_next(store: Store, period: Period, now: datetime) -> None:
+    """What a statement calls due is what the next proposal pays; what is too little it does not."""
+    proposed = {(one.payee_id, one.currency) for one in propose(store, now=now, dry_run=True).payouts}
+    told: dict[Why, set[tuple[str, str]]] = {why: set() for why in Why}
+    for creator_id in creators(store):
+        for one in read_statement(store, creator_id, period, now=now).kept:
+            told[one.why].add((one.about, one.currency))
+    assert told[Why.DUE]
+    assert told[Why.DUE] <= proposed
+    assert not told[Why.BELOW_MINIMUM] & proposed
+
+
+def test_statements_of_all_creators_chain_and_are_the_book(lived: Lived) -> None:
+    store, now = lived.store, lived.now
+    consecutive = periods(store, random.Random(0))
+    assert_chains(store, consecutive)
+    for period in consecutive:
+        assert_together_the_book(store, period)
+    assert_in_transit_by_artist(store, consecutive[-1])
+    assert_statements_sum(store, consecutive[-1], now)
+    assert_statements_sum(store, consecutive[0], now)
+    assert set(CREATORS) <= {*creators(store)}
+
+
+def test_pages_and_papers_of_all_creators_add_up_and_are_the_book(lived: Lived) -> None:
+    *_, middle, last = periods(lived.store, random.Random(0))
+    assert_pages_add_up(lived.store, middle, lived.now, papers=0)
+    assert_pages_add_up(lived.store, last, lived.now, papers=2)
+    assert_what_is_due_goes_next(lived.store, last, lived.now)
 
 
 def at_payees(store: Store, creator_id: str) -> list[Moved]:
