@@ -114,6 +114,7 @@ def test_who_was_paid_and_is_contested_owes_the_payment_back_until_it_is_decided
     ]
     [dispute] = told["andy"].contested
     assert (dispute.role, dispute.state, dispute.reason) == (Role.SHARE, State.OPEN, None)
+    assert dispute.image_sha256 in {one.image_sha256 for one in told["andy"].use.answers}
 
 
 def test_settlements_name_their_corrections_and_what_is_only_rounding(told):
@@ -156,11 +157,15 @@ def test_every_reason_for_holding_money_is_told(told):
     assert told["jarno"].kept[-1].minimum_minor == 200
 
 
-def test_a_dispute_of_ones_own_is_told_with_its_reason_and_its_end(told):
+def test_a_dispute_of_ones_own_is_told_with_its_reason_and_its_end(told, story):
     [own] = told["benji"].contested
     assert (own.role, own.state, own.reason) == (Role.OPENED, State.OPEN, "this is my hand")
     [decided] = told["alan"].contested
     assert (decided.role, decided.state) == (Role.OPENED, State.UPHELD)
+    assert decided.image_sha256 == story.answers["nobody"]["image"]["sha256"]
+    page = statement_html(told["alan"], story.workspace, Words.of("de"))
+    for expected in ("Entschieden am", f">{decided.image_sha256[:12]}<"):
+        assert expected in page
 
 
 def test_use_counts_answers_images_evidence_and_how_sure_they_are(told, story):

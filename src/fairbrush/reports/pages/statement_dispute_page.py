@@ -73,16 +73,20 @@ def _contested(statement: Statement, words: Words) -> Table:
         [
             words.text("Dispute"),
             words.text("What it is"),
+            words.text("Image"),
             words.text("Opened on"),
             words.text("State"),
+            words.text("Decided on"),
             words.text("Reason given"),
         ],
         [
             [
                 mark(one.dispute_id),
                 Cell(words.text(_ROLES[one.role])),
+                mark(one.image_sha256) if one.image_sha256 else Cell(""),
                 Cell(words.day(one.opened_at.date())),
                 Cell(words.text(_STATES[one.state])),
+                Cell(words.day(one.resolved_at.date()) if one.resolved_at else ""),
                 Cell(one.reason or "", Kind.NAME),
             ]
             for one in statement.contested

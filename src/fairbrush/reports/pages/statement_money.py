@@ -123,12 +123,14 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Contested:
-    """``state``: at the end of the period. ``reason``: only of one's own, or of one over who one is."""
+    """``state``: at the end of the period. ``image_sha256``: of the answer it is over. ``reason``: only of
+    one's own, or of one over who one is."""
 
     dispute_id: str
     role: Role
     subject: Subject
     subject_id: str
+    image_sha256: str | None
     state: State
     opened_at: datetime
     resolved_at: datetime | None
@@ -323,7 +325,15 @@ def read_contested(
 ) -> tuple[Contested, ...]:
     """Disputes by a creator or about them that were open at some time of the period."""
     end, found = end_of(period), []
-    for one in read_disputes(connection):
+    disputes = read_disputes(connection)
+    images = dict(
+        connection.execute(
+            "SELECT attribution_id, image_sha256 FROM attribution"
+            " WHERE list_contains(?::TEXT[], attribution_id)",
+            [[one.subject_id for one in disputes]],
+        ).fetchall()
+    )
+    for one in disputes:
         role = _role(one, creator_id, artist_ids)
         if role is None or one.opened_at > end:
             continue
@@ -337,6 +347,7 @@ def read_contested(
                 role,
                 one.subject,
                 one.subject_id,
+                images.get(one.subject_id),
                 State.OPEN if resolution is None else one.state,
                 one.opened_at,
                 None if resolution is None else resolution.resolved_at,

@@ -56,7 +56,10 @@ _WHY = {
     Why.ON_ITS_WAY: later("It was proposed for payment, and the bank has not confirmed it."),
     Why.DUE: later("It is due, and goes with the next payment."),
     Why.BELOW_MINIMUM: later("It is less than is paid at once, %(minimum)s. It is carried forward."),
-    Why.OWED_BACK: later("More was paid than was yours in the end. Later earnings make it good first."),
+    Why.OWED_BACK: later(
+        "More was paid than is yours now: some of it was taken back, or set aside. Later earnings make it "
+        "good first."
+    ),
     Why.PAYEE_ERASED: later("Whoever was paid for you is erased. Name somebody else who is paid."),
 }
 _MOVEMENTS = {
