@@ -12,6 +12,7 @@ from money import adopted
 from money_histories import History, begin
 
 from fairbrush.corpus.changes import open_registry
+from fairbrush.corpus.people import assign_artist
 from fairbrush.ledger.book import EntryKind
 from fairbrush.ledger.disputes import State, read_disputes
 from fairbrush.ledger.period import Period
@@ -46,6 +47,7 @@ def live_through(workspace: Path) -> Iterator[Lived]:
         history = begin(store, random.Random(SEED))
         for name in ("look", "assert_settled", "assert_held_back", "assert_sound"):
             setattr(history, name, lambda *_: None)  # that a history is sound is tested elsewhere
+        assign_artist(store, "bo", "c-ann")  # who has two entries from now on
         earn(history, "first")
         for _ in range(MOST_STEPS):
             history.step()
@@ -60,7 +62,12 @@ def live_through(workspace: Path) -> Iterator[Lived]:
 
 def earn(history: History, reference: str) -> None:
     """Images earn in every currency on a day of which a policy of its own tells, and that is settled."""
-    adopted(history.store, day=FIRST_DAY, platform_fee="0.1", minimum_payout={"EUR": "20"})
+    adopted(
+        history.store,
+        day=FIRST_DAY,
+        platform_fee="0.1",
+        minimum_payout={"EUR": "20", "JPY": "40000", "KWD": "3"},
+    )
     for number, (image, model_id) in enumerate(history.images[:6]):
         for amount, currency in (("12.34", "EUR"), ("31415", "JPY"), ("9.125", "KWD")):
             line = image_line(

@@ -1,11 +1,13 @@
 """The overview of a platform, by values: every figure against the ledger, or counted by hand."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from browser import DESKTOP, PHONE, Seen, assert_sound, look, opened
+from lived_history import Lived
 from money import E12, adopted, artist, bring, look_up, publish, record
 from story import HOSTILE
 from workspaces import answer, command
@@ -20,7 +22,7 @@ from fairbrush.ledger.disputes import State
 from fairbrush.ledger.period import parse_period
 from fairbrush.ledger.settled import Purpose, by_purpose, list_settlements
 from fairbrush.ledger.settlement import settle
-from fairbrush.reports.pages.overview import overview_document, read_overview
+from fairbrush.reports.pages.overview import Overview, overview_document, read_overview
 from fairbrush.reports.pages.overview_matters import Kind
 from fairbrush.reports.pages.overview_money import Place
 from fairbrush.reports.pages.overview_page import overview_page
@@ -34,7 +36,7 @@ from fairbrush.reports.pages.overview_volumes import (
     read_volumes,
 )
 from fairbrush.reports.pages.words import Words
-from fairbrush.store import utc_now
+from fairbrush.store import Store, utc_now
 from fairbrush.uncertainty import Confidence
 from fairbrush.workspace import create_workspace
 
@@ -97,6 +99,103 @@ def test_money_is_where_the_book_has_it(story, told):
     assert (
         places[Place.ESCROW] + places[Place.UNATTRIBUTED] == held[AccountKind.ESCROW] + held[AccountKind.FUND]
     )
+
+
+Totals = dict[str, tuple[int, ...]]  # by currency, without those in which there is nothing
+
+
+def summed(store: Store, query: str) -> Totals:
+    rows = store.connection.execute(query).fetchall()
+    return {currency: tuple(map(int, sums)) for currency, *sums in rows if any(sums)}
+
+
+def figures(by_currency: Mapping[str, Iterable[int]]) -> Totals:
+    return {currency: tuple(sums) for currency, sums in by_currency.items() if any(sums)}
+
+
+def assert_earned_as_in_the_views(found: Overview, store: Store) -> None:
+    assert figures(
+        {
+            one.currency: [
+                sum(one.lines.values()),
+                *(one.amounts[state] for state in (LineState.SETTLED, LineState.OPEN, LineState.CANCELLED)),
+            ]
+            for one in found.revenue
+        }
+    ) == summed(
+        store,
+        "SELECT currency, sum(lines), sum(settled_minor), sum(open_minor), sum(cancelled_minor)"
+        " FROM revenue_by_month GROUP BY 1",
+    )
+    assert figures(
+        {
+            currency: [flow.settled_minor, *(flow.purposes[purpose] for purpose in Purpose)]
+            for currency, flow in found.flows.items()
+        }
+    ) == summed(
+        store,
+        "SELECT currency, sum(revenue_minor), "
+        + ", ".join(f"sum({purpose.name}_minor)" for purpose in Purpose)
+        + " FROM earnings_by_period GROUP BY 1",
+    )
+
+
+def assert_held_as_in_the_views(found: Overview, store: Store) -> None:
+    places = {currency: standing.places for currency, standing in found.standings.items()}
+    assert figures(
+        {
+            one: [held[Place.PAID], held[Place.PROPOSED], held[Place.OWED] + held[Place.WITHHELD]]
+            for one, held in places.items()
+        }
+    ) == summed(
+        store,
+        "SELECT currency, sum(paid_minor), sum(in_transit_minor), sum(owed_minor)"
+        " FROM earnings_by_payee GROUP BY 1",
+    )
+    assert figures(
+        {
+            one: [held[Place.UNATTRIBUTED], held[Place.ESCROW], held[Place.DISPUTED]]
+            for one, held in places.items()
+        }
+    ) == summed(
+        store,
+        "SELECT currency, arg_max(unattributed_minor, entry), arg_max(escrow_minor, entry),"
+        " arg_max(disputed_minor, entry) FROM held_over_time GROUP BY 1",
+    )
+    assert figures({one: [held[Place.MODELS]] for one, held in places.items()}) == summed(
+        store, "SELECT currency, sum(unassigned_minor) FROM earnings_by_model GROUP BY 1"
+    )
+    for standing in found.standings.values():
+        assert sum(standing.places.values()) == standing.settled_minor
+    assert figures({one: [amount] for one, amount in found.quarrels.aside.items()}) == summed(
+        store, "SELECT currency, sum(set_aside_minor) FROM disputes WHERE currency IS NOT NULL GROUP BY 1"
+    )
+
+
+def assert_counted_as_in_the_views(found: Overview, store: Store) -> None:
+    assert {str(state): count for state, count in found.quarrels.states.items() if count} == dict(
+        store.connection.execute(
+            "SELECT state, count(DISTINCT dispute_id) FROM disputes GROUP BY 1"
+        ).fetchall()
+    )
+    assert [
+        (found.volumes.lookups, found.volumes.images, found.volumes.credited)
+    ] == store.connection.execute(
+        "SELECT count(*), count(DISTINCT image_sha256),"
+        " count(*) FILTER (model_share + unattributed < 1) FROM lookups"
+    ).fetchall()
+
+
+@pytest.mark.parametrize(
+    "assert_as_in_the_views",
+    [assert_earned_as_in_the_views, assert_held_as_in_the_views, assert_counted_as_in_the_views],
+)
+def test_totals_are_those_of_the_views(told, story, lived: Lived, assert_as_in_the_views):
+    with open_registry(story.workspace, readonly=True) as store:
+        assert_as_in_the_views(told, store)
+    overview = read_overview(lived.store, now=lived.now)
+    assert overview.standings.keys() >= {"EUR", "JPY", "KWD"}
+    assert_as_in_the_views(overview, lived.store)
 
 
 def test_the_first_figures_are_those_of_the_story(story, told):
