@@ -323,7 +323,10 @@ def test_every_matter_and_figure_can_be_said(told, story):
     for language in ("en", "de"):
         text = overview_page(rare, Words.of(language), workspace=story.workspace)
         assert "<img" not in text
-    assert '<td class="number">7 of 8</td>' in overview_page(rare, Words.of("en"), workspace=story.workspace)
+    text = overview_page(rare, Words.of("en"), workspace=story.workspace)
+    assert '<td class="number">7 of 8</td>' in text
+    assert "2 image files were refused." in text
+    assert "fairbrush report refused_images" in text
 
 
 def test_the_document_has_the_figures_and_no_pictures(told):

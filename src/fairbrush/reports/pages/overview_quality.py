@@ -70,7 +70,7 @@ class Version:
 class Quality:
     """``words``: look-ups by the word of their answer; None: none was given. ``verdicts``: artists of the
     current index version; empty where that was not measured. ``duplicates``: files that are works of several
-    creators' artists. ``refused_images``: None where they are not recorded. ``leaves``: records in the chain,
+    creators' artists. ``refused_images``: different files. ``leaves``: records in the chain,
     which are **not** checked here, ``committed_at``: the last of them."""
 
     words: Mapping[Confidence | None, int]
@@ -78,7 +78,7 @@ class Quality:
     measured: tuple[Measured, ...]
     audits: tuple[AuditFigure, ...]
     duplicates: int
-    refused_images: int | None
+    refused_images: int
     refused_records: int
     conflicts: int
     versions: tuple[Version, ...]
@@ -140,7 +140,7 @@ def read_quality(
             "SELECT count(*) FROM (SELECT sha256 FROM work JOIN artist USING (artist_id)"
             " GROUP BY sha256 HAVING count(DISTINCT creator_id) > 1)",
         ),
-        refused_images=_refused_images(connection),
+        refused_images=_one(connection, "SELECT count(DISTINCT path) FROM refusal"),
         refused_records=len(list(refused.glob("*.jsonl"))) if refused.is_dir() else 0,
         conflicts=_one(connection, "SELECT count(*) FROM attribution_conflict"),
         versions=versions[:MOST_VERSIONS],
@@ -217,12 +217,6 @@ def _versions(connection: DuckDBPyConnection) -> tuple[Version, ...]:
         """
     ).fetchall()
     return tuple(Version(*row) for row in rows)
-
-
-def _refused_images(connection: DuckDBPyConnection) -> int | None:
-    """None where this database keeps no such table."""
-    known = "SELECT count(*) FROM information_schema.tables WHERE table_name = 'refusal'"
-    return _one(connection, "SELECT count(DISTINCT path) FROM refusal") if _one(connection, known) else None
 
 
 def _one(connection: DuckDBPyConnection, query: str) -> int:
