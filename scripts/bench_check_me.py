@@ -28,18 +28,21 @@ from PIL import Image, ImageFilter
 from fairbrush.accuracy.gallery import BUNDLED_GALLERY, Gallery, embed_gallery
 from fairbrush.config import Settings
 from fairbrush.corpus.images import ImageLimits, decode_image
+from fairbrush.corpus.likeness import SIDE
+from fairbrush.embedding.facets import GREY, LEVELS, WHOLE, Views
 from fairbrush.embedding.session import EmbeddingSession
 from fairbrush.reports.pages.check_me import File, Standing, Yardstick
 from fairbrush.self_check.comparison import Comparison, OwnStyle
 from fairbrush.self_check.folders import Embedded
-from fairbrush.self_check.judging import Judged, Yard, judge
+from fairbrush.self_check.judging import Judged, SecondLook, Yard, judge
+from fairbrush.self_check.second_look import second_view
 from fairbrush.style.affinity import style_rows
 from fairbrush.style.panel import FittedPanel, bundled_panel, fit_panel
 from fairbrush.style.space import fit_style_space
 from fairbrush.style.strangers import Strangers
 
 WORKS = (1, 2, 3, 5, 10, 20)
-LEVELS = (0.1, 0.05, 0.01, 0.002)
+P_LEVELS = (0.1, 0.05, 0.01, 0.002)
 FOLDERS = ((0, 100), (0, 400), (5, 395), (10, 90), (20, 20), (10, 0))  # in the style, by strangers
 LEVEL = 0.05
 Pixels = NDArray[np.uint8]
@@ -128,8 +131,8 @@ def shown(by_artist: Mapping[str, Sequence[float]], *, digits: int = 3) -> str:
 def ways_table(gallery: Gallery, panel: FittedPanel, *, times: int, seed: int) -> None:
     rows = style_rows(panel.space, gallery.vectors)
     ways = Ways(panel.strangers())
-    print("| works | way | " + " | ".join(f"p <= {level}" for level in LEVELS) + " | in style, p <= 0.05 |")
-    print("|--:|---|" + "--:|" * (len(LEVELS) + 1))
+    print("| works | way | " + " | ".join(f"p <= {level}" for level in P_LEVELS) + " | in style, p <= 0.05 |")
+    print("|--:|---|" + "--:|" * (len(P_LEVELS) + 1))
     for works in WORKS[1:]:
         false: dict[tuple[str, float], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -137,36 +140,74 @@ def ways_table(gallery: Gallery, panel: FittedPanel, *, times: int, seed: int) -
         for draw in draws(gallery, works, times=times, seed=seed):
             style = OwnStyle.fit(rows[draw.works], ways.strangers)
             for name, p in ways.p_values(style, rows, rng).items():
-                for level in LEVELS:
+                for level in P_LEVELS:
                     false[name, level][draw.artist].append(float((p[draw.by_strangers] <= level).mean()))
                 found[name][draw.artist].append(float((p[draw.in_style] <= LEVEL).mean()))
         for name in found:
-            cells = [shown(false[name, level], digits=4 if level < 0.05 else 3) for level in LEVELS]
+            cells = [shown(false[name, level], digits=4 if level < 0.05 else 3) for level in P_LEVELS]
             print(f"| {works} | {name} | " + " | ".join([*cells, shown(found[name])]) + " |", flush=True)
     print()
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Images as they are and as they are seen again. vectors: raw float32 (n, dim), by the view's name;
+    again: how each is to be seen again."""
+
+    vectors: dict[str, NDArray[np.float32]]
+    again: list[Views | None]
+
+    def vector_of(self, gallery: Gallery, places: Sequence[int], view: str) -> dict[str, NDArray[np.float32]]:
+        return {gallery.sha256s[at]: self.vectors[view][at] for at in places}
+
+
+def yards_of(panel: FittedPanel, seen: Seen) -> dict[str, Yard]:
+    """By the view's name."""
+    fitted = {
+        name: replace(panel, space=fit_style_space(vectors, panel.hands), vectors=vectors)
+        for name, vectors in seen.vectors.items()
+    }
+    return {name: Yard.of(one, (), is_bundled=False) for name, one in fitted.items()}
+
+
 def asked(
     gallery: Gallery,
-    vectors: NDArray[np.float32],
+    images: Seen,
     draw: Draw,
-    images: NDArray[np.intp],
-    yard: Yard,
-    works: NDArray[np.float32],
+    places: NDArray[np.intp],
+    yards: Mapping[str, Yard],
+    works: Seen,
 ) -> Judged:
-    def embedded(places: NDArray[np.intp], rows: NDArray[np.float32]) -> Embedded:
+    def embedded(places: NDArray[np.intp], seen: Seen) -> Embedded:
         files = tuple(File(str(at), gallery.sha256s[at]) for at in places)
-        return Embedded(files, {}, rows[places], ())
+        return Embedded(files, {}, seen.vectors[WHOLE.name][places], ())
 
-    return judge(embedded(draw.works, works), embedded(images, vectors), yard, copies=(), error_level=LEVEL)
+    looks = []
+    if any(works.again[at] for at in draw.works):
+        for view in (GREY, LEVELS):
+            theirs, own = (
+                [at for at in some if seen.again[at] is view]
+                for some, seen in ((places, images), (draw.works, works))
+            )
+            looks.append(
+                SecondLook(
+                    view.name,
+                    yards[view.name],
+                    works.vector_of(gallery, draw.works.tolist(), view.name),
+                    images.vector_of(gallery, theirs, view.name),
+                    {gallery.sha256s[at] for at in own},
+                )
+            )
+    known, found = embedded(draw.works, works), embedded(places, images)
+    return judge(known, found, yards[WHOLE.name], copies=(), looks=looks, error_level=LEVEL)
 
 
 def folders_table(
     gallery: Gallery,
-    yard: Yard,
+    yards: Mapping[str, Yard],
     *,
-    works: NDArray[np.float32],
-    images: NDArray[np.float32],
+    works: Seen,
+    images: Seen,
     times: int,
     seed: int,
     counts: Sequence[int],
@@ -185,7 +226,7 @@ def folders_table(
             for draw in draws(gallery, count, times=times, seed=seed):
                 own = rng.permutation(draw.in_style)[:n_own]
                 others = rng.permutation(draw.by_strangers)[:n_others]
-                judged = asked(gallery, images, draw, np.concatenate([own, others]), yard, works)
+                judged = asked(gallery, images, draw, np.concatenate([own, others]), yards, works)
                 by_name = {finding.file.path: finding.standing for finding in judged.findings}
                 listed = {at for at in (*own, *others) if by_name[str(at)] is Standing.LISTED}
                 wrong = len(listed & set(others.tolist()))
@@ -210,7 +251,7 @@ def folders_table(
     print()
 
 
-def own_table(gallery: Gallery, yard: Yard, *, times: int, seed: int) -> None:
+def own_table(gallery: Gallery, yards: Mapping[str, Yard], seen: Seen, *, times: int, seed: int) -> None:
     """What the report says of the artist's own works, beside what is true of works it has not seen."""
     print("| works | own works found alone | new works found alone | mean difference without sign, by draw |")
     print("|--:|--:|--:|--:|")
@@ -218,7 +259,7 @@ def own_table(gallery: Gallery, yard: Yard, *, times: int, seed: int) -> None:
         said: dict[str, list[float]] = defaultdict(list)
         true: dict[str, list[float]] = defaultdict(list)
         for draw in draws(gallery, count, times=times, seed=seed):
-            judged = asked(gallery, gallery.vectors, draw, draw.in_style, yard, gallery.vectors)
+            judged = asked(gallery, seen, draw, draw.in_style, yards, seen)
             assert judged.own.found_alone is not None
             said[draw.artist].append(judged.own.found_alone / count)
             true[draw.artist].append(float(np.mean([one.p <= LEVEL for one in judged.findings])))
@@ -231,6 +272,16 @@ def grey(pixels: Pixels) -> Pixels:
     return np.repeat(np.asarray(Image.fromarray(pixels).convert("L"))[..., None], 3, axis=2)
 
 
+def on_paper(pixels: Pixels) -> Pixels:
+    """As ink on paper that is not quite white."""
+    inked: Pixels = (pixels * np.array([1, 0.95, 0.86])).round().astype(np.uint8)
+    return inked
+
+
+def grey_on_paper(pixels: Pixels) -> Pixels:
+    return on_paper(grey(pixels))
+
+
 def painted(pixels: Pixels) -> Pixels:
     """Blurred, with two fifths of one coarse texture laid over it: nothing of the panel looks so."""
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
@@ -240,14 +291,28 @@ def painted(pixels: Pixels) -> Pixels:
     return mixed.clip(0, 255).astype(np.uint8)
 
 
-def made_over(
-    paths: Sequence[Path], change: Callable[[Pixels], Pixels], session: EmbeddingSession
-) -> NDArray[np.float32]:
-    limits, rows = ImageLimits(), []
+def seen_as(paths: Sequence[Path], change: Callable[[Pixels], Pixels], session: EmbeddingSession) -> Seen:
+    limits = ImageLimits()
+    rows: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+    again: list[Views | None] = []
     for start in range(0, len(paths), 32):
-        pixels = [decode_image(path.read_bytes(), limits).pixels for path in paths[start : start + 32]]
-        rows.append(session.encoder.embed([change(one) for one in pixels]))
-    return np.concatenate(rows)
+        pixels = [
+            change(decode_image(path.read_bytes(), limits).pixels) for path in paths[start : start + 32]
+        ]
+        for view in (WHOLE, GREY, LEVELS):
+            rows[view.name].append(session.encoder.embed([view.cut(one)[0] for one in pixels]))
+        small = [Image.fromarray(one).resize((SIDE, SIDE), Image.Resampling.BOX) for one in pixels]
+        again += [second_view(np.asarray(one)) for one in small]
+    return Seen({name: np.concatenate(one) for name, one in rows.items()}, again)
+
+
+KINDS: dict[str, Callable[[Pixels], Pixels]] = {
+    "grey": grey,
+    "grey on paper": grey_on_paper,
+    "on paper": on_paper,
+    "painted": painted,
+}
+TABLES = ("ways", "folders", "own", *KINDS)
 
 
 def main() -> None:
@@ -256,40 +321,43 @@ def main() -> None:
     )
     parser.add_argument("--times", type=int, default=8, help="draws of each artist's works")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", choices=TABLES, action="append", help="only this one; several are allowed")
     args = parser.parse_args()
     options = {"times": args.times, "seed": args.seed}
+    tables = args.table or TABLES
     with tempfile.TemporaryDirectory() as cache:
         session = EmbeddingSession.open(Settings(cache=Path(cache)))
         with session:
             panel = fit_panel(session, bundled_panel())
             gallery = embed_gallery(session, BUNDLED_GALLERY)
-        works = {work.sha256: work.path for work in bundled_panel().works}
+        at = {work.sha256: work.path for work in bundled_panel().works}
+        panel_paths = [at[sha256] for sha256 in panel.sha256s]
+        plain, plain_panel = (
+            seen_as(paths, lambda one: one, session) for paths in (gallery.paths, panel_paths)
+        )
         kinds = {
-            name: (
-                made_over(gallery.paths, change, session),
-                made_over([works[sha256] for sha256 in panel.sha256s], change, session),
-            )
-            for name, change in (("grey", grey), ("painted", painted))
+            name: tuple(seen_as(paths, KINDS[name], session) for paths in (gallery.paths, panel_paths))
+            for name in tables
+            if name in KINDS
         }
-    yard = Yard.of(panel, (), is_bundled=True)
-    print(
-        "### Ways to a p-value\n\nPictures by strangers at or below each level; works of the artist's own.\n"
-    )
-    ways_table(gallery, panel, **options)
-    print("### Whole folders\n")
-    plain = gallery.vectors
-    folders_table(gallery, yard, works=plain, images=plain, counts=(3, 5, 10, 20), **options)
-    print("### Own works\n")
-    own_table(gallery, yard, **options)
+    yards = yards_of(panel, plain_panel)
+    if "ways" in tables:
+        print("### Ways to a p-value\n\nPictures by strangers at or below each level; the artist's works.\n")
+        ways_table(gallery, panel, **options)
+    if "folders" in tables:
+        print("### Whole folders\n")
+        folders_table(gallery, yards, works=plain, images=plain, counts=(3, 5, 10, 20), **options)
+    if "own" in tables:
+        print("### Own works\n")
+        own_table(gallery, yards, plain, **options)
     some = {"counts": (10,), "folders": ((0, 100), (10, 90)), **options}
     for name, (changed, changed_panel) in kinds.items():
         print(f"### Works and images {name}, the bundled panel\n")
-        folders_table(gallery, yard, works=changed, images=changed, **some)
+        folders_table(gallery, yards, works=changed, images=changed, **some)
         print(f"### Images {name}, the bundled panel\n")
-        folders_table(gallery, yard, works=plain, images=changed, **some)
-        space = fit_style_space(changed_panel, panel.hands)
-        own_kind = Yard.of(replace(panel, space=space, vectors=changed_panel), (), is_bundled=False)
+        folders_table(gallery, yards, works=plain, images=changed, **some)
         print(f"### Works, images and panel {name}\n")
+        own_kind = yards_of(panel, changed_panel)
         folders_table(gallery, own_kind, works=changed, images=changed, **some)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from browser import SCREENSHOTS, chromium
 from hypothesis import settings
+from panels import Panels, fit_panels
 from PIL import Image
 from playwright.sync_api import Browser
 from running import GALLERY, Fairbrush, copy_art
@@ -48,6 +49,18 @@ def many_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels[0, 0] = (number, 0, 255)
         Image.fromarray(pixels).save(folder / f"{number:03}.png", compress_level=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def panels(tmp_path_factory: pytest.TempPathFactory) -> Panels:
+    return fit_panels(tmp_path_factory.mktemp("panels"))
+
+
+@pytest.fixture
+def kept(panels: Panels, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What check-me keeps, with the panel in it."""
+    panels.lend(monkeypatch)
+    return panels.cache
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from fairbrush.index.build import ArtistWorks, build_index
 from fairbrush.index.search import open_index
-from fairbrush.self_check.comparison import Comparison, Kind, OwnStyle
+from fairbrush.self_check.comparison import Chances, Comparison, Kind, OwnStyle
 from fairbrush.style.affinity import style_rows
 from fairbrush.style.space import fit_style_space
 from fairbrush.style.strangers import Strangers, cross_fit, hand_codes
@@ -100,6 +100,16 @@ def test_the_interval_is_the_spread_over_other_samples_of_works(strangers: Stran
     told = [OwnStyle.fit(works, strangers) for works in drawn[:40]]
     found = [style.errors(image)[0] for style in told if len(style.style.centroids) == 1]
     assert np.median(found) == pytest.approx(true, rel=0.25)
+
+
+def test_of_two_looks_the_less_certain_counts_where_both_are_asked():
+    once = Chances(*(np.array(p) for p in ([0.1, 0.2, 0.3], [0.1] * 3, [0.4] * 3, [0.5, 0.6])))
+    again = Chances(*(np.array(p) for p in ([0.3, 0.1], [0.2, 0.0], [0.5, 0.1], [0.9, 0.9])))
+    both = once.doubted(again, np.array([True, False, True]), np.array([False, True]))
+    assert both.p.tolist() == [0.3, 0.2, 0.3]
+    assert both.low.tolist() == [0.2, 0.1, 0.1]
+    assert both.high.tolist() == [0.5, 0.4, 0.4]
+    assert both.own.tolist() == [0.5, 0.9]
 
 
 def test_what_is_like_nothing_in_the_panel_ranks_last():

@@ -36,7 +36,7 @@ def test_works_that_show_one_picture_have_one_first(tmp_path: Path):
     images = draw(tmp_path / "images", {"x.png": work(1), "y.bmp": work(1), "z.png": work(2)})
     with ImageReader(ImageLimits()) as reader:
         known = KnownWorks.of(works, reader)
-        repeated, copied = find_repeated(known), find_copies(known, images, reader)
+        repeated, copied = find_repeated(known), find_copies(known, images, reader).copies
     assert {works[a].name: works[one.work].name for a, one in repeated.items()} == {
         "c.bmp": "a.png",
         "d.png": "b.png",

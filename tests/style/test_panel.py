@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fairbrush.domain import EmbedOutcome, EmbedStatus
+from fairbrush.embedding.facets import WHOLE, Views
 from fairbrush.errors import PanelError
 from fairbrush.style.panel import Panel, PanelWork, bundled_panel, fit_panel, folder_panel
 
@@ -18,11 +19,11 @@ class FakeSession:
     def __init__(self) -> None:
         self.vectors: dict[str, np.ndarray] = {}
 
-    @property
-    def space(self) -> "FakeSession":
+    def space_of(self, views: Views) -> "FakeSession":
+        assert views is WHOLE
         return self
 
-    def embed(self, paths: Sequence[Path]) -> Iterator[EmbedOutcome]:
+    def embed(self, paths: Sequence[Path], *, views: Views) -> Iterator[EmbedOutcome]:
         for path in reversed(paths):  # outcomes come as they are settled
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
             if path.name.startswith("bad"):

@@ -60,5 +60,30 @@ def _part(side: int) -> int:
     return min(side, max(-(-side // 2), LEAST_SIDE))
 
 
+def levels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Each colour stretched from its darkest to its lightest but a hundredth, so that paper is white.
+
+    >>> import numpy as np
+    >>> paper = np.full((2, 2, 3), [250, 240, 215], np.uint8)
+    >>> paper[0, 0] = [250, 60, 60]
+    >>> levels(paper)[0].tolist()
+    [[250, 0, 0], [250, 255, 255]]
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    return np.asarray(ImageOps.autocontrast(Image.fromarray(pixels), cutoff=1))
+
+
+def grey_levels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same without colour."""
+    import numpy as np
+    from PIL import Image
+
+    return levels(np.repeat(np.asarray(Image.fromarray(pixels).convert("L"))[..., None], 3, axis=2))
+
+
 WHOLE = Views("", 1, lambda pixels: [pixels])
+LEVELS = Views("levels", 1, lambda pixels: [levels(pixels)])
+GREY = Views("grey-levels", 1, lambda pixels: [grey_levels(pixels)])
 FACETS = Views("whole+2x2", 5, whole_and_quadrants)

@@ -24,6 +24,7 @@ from fairbrush.reports.pages.pictures import as_data
 from fairbrush.self_check.copies import CopyOf, KnownWorks, find_copies, find_repeated
 from fairbrush.self_check.folders import IMAGES, WORKS, Embedded, embed_folder, find_files
 from fairbrush.self_check.judging import Yard, judge
+from fairbrush.self_check.second_look import second_looks
 from fairbrush.style.panel import Panel, fit_panel
 
 if TYPE_CHECKING:
@@ -65,13 +66,22 @@ def check_folders(
     yard = Yard.of(panel, works.paths, is_bundled=request.is_bundled)
     with ImageReader(image_limits(settings), workers=decoding_workers(settings)) as reader:
         known = KnownWorks.of(works.paths, reader)
-        repeated, copies = find_repeated(known), find_copies(known, images.paths, reader)
-        judged = judge(works, images, yard, copies=copies, repeated=repeated, error_level=request.error_level)
+        repeated, seen = find_repeated(known), find_copies(known, images.paths, reader)
+        again = {sha256: view for sha256, view in known.again.items() if sha256 not in repeated}
+        judged = judge(
+            works,
+            images,
+            yard,
+            copies=seen.copies,
+            repeated=repeated,
+            looks=second_looks(session, request.panel, works, images, again=again, asked_again=seen.again),
+            error_level=request.error_level,
+        )
         check = SelfCheck(
             name=request.name,
             error_level=request.error_level,
             findings=judged.findings,
-            copies=_copies(copies, works, images),
+            copies=_copies(seen.copies, works, images),
             repeated=_copies(repeated, works, works),
             works=tuple(sorted(works.files, key=lambda file: file.path)),
             refused=(*found.refused, *works.refused, *images.refused, *judged.refused),

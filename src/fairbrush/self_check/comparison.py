@@ -129,6 +129,11 @@ class OwnStyle:
             found[inside] = np.linalg.norm(influence(self.style, int(centroid), images[inside]), axis=0)
         return found
 
+    def reach(self, images: NDArray[np.float64]) -> NDArray[np.float64]:
+        """float64 (n,): half of the 95 % interval of z over other samples of works."""
+        reach: NDArray[np.float64] = Z_95 * self.errors(images)
+        return reach
+
     def nearness(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """As a comparison takes it: float64 (n,)."""
         t: NDArray[np.float64] = (z + self.h - self.centre) / self.spread
@@ -141,6 +146,39 @@ class OwnStyle:
         return own_affinities(
             self.style.works, self.strangers, count=len(self.style.centroids), h=self.h, rule=RULE
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Chances:
+    """P-values. p: float64 (n,), of images; low, high: at the ends of the interval of z; own: float64
+    (n_works,), of each work to the others, nothing for a single work."""
+
+    p: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    own: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, style: OwnStyle, comparison: Comparison, images: NDArray[np.float64]) -> Chances:
+        """images: float64 (n, dim), unit rows."""
+        z, reach = style.affinities(images), style.reach(images)
+        p, low, high, own = (
+            comparison.p_values(style.nearness(one))
+            for one in (z, z + reach, z - reach, style.of_own_works())
+        )
+        return cls(p, low, high, own)
+
+    def doubted(self, other: Chances, images: NDArray[np.bool_], works: NDArray[np.bool_]) -> Chances:
+        """The larger p-values of the two, for some images and works: right where either comparison is.
+
+        other: of those images, and of all works.
+        """
+        p, low, high, own = self.p.copy(), self.low.copy(), self.high.copy(), self.own.copy()
+        for mine, theirs in ((p, other.p), (low, other.low), (high, other.high)):
+            mine[images] = np.maximum(mine[images], theirs)
+        chosen = works[: len(own)]
+        own[chosen] = np.maximum(own[chosen], other.own[chosen])
+        return Chances(p, low, high, own)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,11 @@ import numpy as np
 
 from fairbrush.corpus.images import Refusal
 from fairbrush.corpus.likeness import SIDE, Likeness, Outlines, Picture, compare
+from fairbrush.self_check.second_look import second_view
 
 if TYPE_CHECKING:
     from fairbrush.corpus.reader import ImageReader
+    from fairbrush.embedding.facets import Views
 
 MOST_LAID_OUT = 100  # works whose crops are kept for the next image: 2.7 MB each
 
@@ -31,10 +33,12 @@ class CopyOf(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class KnownWorks:
-    """given: all; shas: those that can still be read, by path; picture: of one, by its place there."""
+    """given: all; shas: those that can still be read, by path; again: how some are to be seen again; picture:
+    of one, by its place in ``shas``."""
 
     given: frozenset[str]
     shas: tuple[str, ...]
+    again: dict[str, Views]
     outlines: Outlines
     picture: Callable[[int], Picture]
 
@@ -45,7 +49,8 @@ class KnownWorks:
         pixels = [picture.pixels for picture in read.values()]
         outlines = Outlines([Picture(one).outline for one in pixels])
         picture = lru_cache(maxsize=MOST_LAID_OUT)(lambda place: Picture(pixels[place]))
-        return cls(frozenset(works), tuple(read), outlines, picture)
+        again = {sha256: view for sha256, one in read.items() if (view := second_view(one.pixels))}
+        return cls(frozenset(works), tuple(read), again, outlines, picture)
 
     def same_as(self, picture: Picture, *, leave_out: Collection[int] = ()) -> CopyOf | None:
         """The work that shows a picture, the most alike of several."""
@@ -68,14 +73,24 @@ def find_repeated(known: KnownWorks) -> dict[str, CopyOf]:
     return found
 
 
-def find_copies(known: KnownWorks, images: Mapping[str, Path], reader: ImageReader) -> dict[str, CopyOf]:
-    """The work that each image is a copy of, where it is one. images: paths by SHA-256."""
+class SeenImages(NamedTuple):
+    """By SHA-256. copies: of which work an image is one; again: how some others are to be seen again."""
+
+    copies: dict[str, CopyOf]
+    again: dict[str, Views]
+
+
+def find_copies(known: KnownWorks, images: Mapping[str, Path], reader: ImageReader) -> SeenImages:
+    """images: paths by SHA-256."""
     found = {sha256: CopyOf(sha256, Likeness.SAME_FILE, 1.0) for sha256 in images if sha256 in known.given}
     rest = {sha256: path for sha256, path in images.items() if sha256 not in found}
+    again = {}
     for sha256, picture in _pictures(rest, reader):
         if copy := known.same_as(picture):
             found[sha256] = copy
-    return found
+        elif view := second_view(picture.pixels):
+            again[sha256] = view
+    return SeenImages(found, again)
 
 
 def _pictures(paths: Mapping[str, Path], reader: ImageReader) -> Iterator[tuple[str, Picture]]:

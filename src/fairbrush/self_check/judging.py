@@ -7,7 +7,7 @@ is listed; where it is none of an image, that image is not tested.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from fairbrush.reports.pages.check_me import (
     Standing,
     Yardstick,
 )
-from fairbrush.self_check.comparison import Z_95, Comparison, Kind, OwnStyle
+from fairbrush.self_check.comparison import Chances, Comparison, Kind, OwnStyle
 from fairbrush.self_check.discoveries import adjusted, fewest_listed, listed_among
 from fairbrush.self_check.folders import WORKS, Embedded
 from fairbrush.style.affinity import style_rows
@@ -73,6 +73,34 @@ class Yard:
 
 
 @dataclass(frozen=True, eq=False)
+class SecondLook:
+    """Works and some images measured once more, with something that is no style taken off all.
+
+    name: of the view; yard: of the panel seen so; works, images: raw float32 (dim,) by SHA-256, all works and
+    the images asked about so; own: SHA-256s of works to be looked for so.
+    """
+
+    name: str
+    yard: Yard
+    works: Mapping[str, NDArray[np.float32]]
+    images: Mapping[str, NDArray[np.float32]]
+    own: Collection[str]
+
+    def doubting(self, chances: Chances, works: Sequence[File], images: Sequence[File]) -> Chances:
+        """The larger p-values of the two looks, for these images and works."""
+        is_asked = np.array([file.sha256 in self.images for file in images], bool)
+        is_own = np.array([file.sha256 in self.own for file in works], bool)
+        known = self._rows([self.works[file.sha256] for file in works])
+        asked = self._rows([self.images[file.sha256] for file in images if file.sha256 in self.images])
+        style = OwnStyle.fit(known, self.yard.comparison.strangers)
+        return chances.doubted(Chances.of(style, self.yard.comparison, asked), is_asked, is_own)
+
+    def _rows(self, vectors: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+        dim = len(self.yard.space.centre)
+        return style_rows(self.yard.space, np.array(vectors, np.float32).reshape(-1, dim))
+
+
+@dataclass(frozen=True, eq=False)
 class Judged:
     """findings: by p, the strongest first."""
 
@@ -116,10 +144,11 @@ def judge(
     *,
     copies: Collection[str],
     repeated: Collection[str] = (),
+    looks: Sequence[SecondLook] = (),
     error_level: float,
 ) -> Judged:
     """copies: SHA-256s of images that are no question of style; repeated: of works that show another work's
-    picture, which counts once. Raises VectorRefusedError."""
+    picture, which counts once; looks: at what is to be seen again. Raises VectorRefusedError."""
     known = Styled.of(works, yard.space, kind=WORKS, without=repeated)
     asked = Styled.of(images, yard.space, kind="images", without=copies)
     if not known.files:
@@ -128,8 +157,10 @@ def judge(
             next_step="Give other works: these may be blank.",
         )
     style = OwnStyle.fit(known.rows, yard.comparison.strangers)
-    z = style.affinities(asked.rows)
-    p = yard.comparison.p_values(style.nearness(z))
+    chances = Chances.of(style, yard.comparison, asked.rows)
+    for look in looks:
+        chances = look.doubting(chances, known.files, asked.files)
+    p = chances.p
     is_outside = yard.kind.ranks(yard.kind.likeness(asked.raw)) <= OUTSIDE_IMAGE
     measure = _measure(style, yard, known, p[~is_outside], error_level)
     levels = np.full(len(p), np.nan)
@@ -139,24 +170,22 @@ def judge(
         Standing.OUTSIDE if outside else Standing.LISTED if level <= error_level else Standing.NOT_LISTED
         for outside, level in zip(is_outside, levels, strict=True)
     ]
-    findings = _findings(style, yard.comparison, known, asked, z, levels, standings)
-    own = _own_works(style, yard.comparison, p[~is_outside], error_level)
+    again = {sha256: look.name for look in looks for sha256 in look.images}
+    findings = _findings(style, known, asked, chances, levels, standings, again)
+    own = _own_works(style, chances.own, p[~is_outside], error_level)
     return Judged(findings, own, measure, (*known.refused, *asked.refused))
 
 
 def _findings(
     style: OwnStyle,
-    comparison: Comparison,
     known: Styled,
     asked: Styled,
-    z: NDArray[np.float64],
+    chances: Chances,
     levels: NDArray[np.float64],
     standings: list[Standing],
+    again: Mapping[str, str],
 ) -> tuple[Finding, ...]:
-    reach = Z_95 * style.errors(asked.rows)
-    p, p_low, p_high = (
-        comparison.p_values(style.nearness(one)).tolist() for one in (z, z + reach, z - reach)
-    )
+    z, reach = style.affinities(asked.rows), style.reach(asked.rows)
     nearest = np.argsort(-(asked.rows @ known.rows.T), axis=1, kind="stable")[:, :EVIDENCE]
     findings = [
         Finding(
@@ -165,9 +194,10 @@ def _findings(
             affinity=float(z[at]),
             affinity_low=float(z[at] - reach[at]),
             affinity_high=float(z[at] + reach[at]),
-            p=p[at],
-            p_low=p_low[at],
-            p_high=p_high[at],
+            p=float(chances.p[at]),
+            p_low=float(chances.low[at]),
+            p_high=float(chances.high[at]),
+            second_view=again.get(file.sha256),
             adjusted=None if np.isnan(levels[at]) else float(levels[at]),
             credited=bool(z[at] > style.delta),
             nearest=tuple(known.files[work].sha256 for work in nearest[at]),
@@ -178,11 +208,10 @@ def _findings(
 
 
 def _own_works(
-    style: OwnStyle, comparison: Comparison, tested: NDArray[np.float64], error_level: float
+    style: OwnStyle, own: NDArray[np.float64], tested: NDArray[np.float64], error_level: float
 ) -> OwnWorks:
-    """tested: the p-values of the images."""
+    """own, tested: the p-values of the works, and of the images."""
     count, centroids = style.style.works.shape[0], len(style.style.centroids)
-    own = comparison.p_values(style.nearness(style.of_own_works()))
     if not len(own):
         return OwnWorks(count, centroids, None, None)
     alone = int((own <= error_level).sum())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairbrush.corpus.images import find_images
+from fairbrush.embedding.facets import WHOLE, Views
 from fairbrush.errors import PanelError
 from fairbrush.style.diagnostics import diagnose
 from fairbrush.style.space import SHRINKAGE, StyleSpace, fit_style_space
@@ -84,15 +85,15 @@ class FittedPanel:
         return cross_fit(self.space, self.vectors, self.hands)
 
 
-def fit_panel(session: EmbeddingSession, panel: Panel) -> FittedPanel:
-    """The style space of a panel.
+def fit_panel(session: EmbeddingSession, panel: Panel, *, views: Views = WHOLE) -> FittedPanel:
+    """The style space of a panel; views: of one image each.
 
     Embeds what the cache lacks. Raises PanelError for a file that fails, is not the one promised, lies
     under two hands, or a panel too small to place a threshold.
     """
     import numpy as np
 
-    hand_of = _settled_hands(session, panel)
+    hand_of = _settled_hands(session, panel, views)
     n_hands = len(set(hand_of.values()))
     if len(hand_of) < FEWEST_PANEL_WORKS or n_hands < FEWEST_HANDS:
         raise PanelError(
@@ -101,7 +102,7 @@ def fit_panel(session: EmbeddingSession, panel: Panel) -> FittedPanel:
             next_step="Add works by hands outside the registry; a few hundred make a good panel.",
         )
     order = sorted(hand_of)
-    stored = session.space.get_many(order)
+    stored = session.space_of(views).get_many(order)
     missing = [sha256 for sha256 in order if sha256 not in stored]
     if missing:
         raise PanelError(
@@ -114,11 +115,11 @@ def fit_panel(session: EmbeddingSession, panel: Panel) -> FittedPanel:
     return FittedPanel(replace(space, diagnostics=told), vectors, hands, tuple(order))
 
 
-def _settled_hands(session: EmbeddingSession, panel: Panel) -> dict[str, str]:
+def _settled_hands(session: EmbeddingSession, panel: Panel, views: Views) -> dict[str, str]:
     """Embed the panel; the hand of each work by its SHA-256."""
     work_at = {work.path: work for work in panel.works}
     hand_of: dict[str, str] = {}
-    for outcome in session.embed(list(work_at)):
+    for outcome in session.embed(list(work_at), views=views):
         work = work_at[outcome.path]
         if outcome.sha256 is None or outcome.reason:
             raise PanelError(

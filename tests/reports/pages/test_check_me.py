@@ -41,7 +41,7 @@ def finding(path: str, standing: Standing, p: float, n: int) -> Finding:
     adjusted = None if standing is Standing.OUTSIDE else p
     file = File(path, f"{100 + n:064x}", ("again.png",) if n == 0 else ())
     shas = tuple(work.sha256 for work in WORKS[:3])
-    return Finding(file, standing, 0.2, 0.1, 0.3, p, p / 2, p * 2, adjusted, p < 0.02, shas)
+    return Finding(file, standing, 0.2, 0.1, 0.3, p, p / 2, p * 2, None, adjusted, p < 0.02, shas)
 
 
 MEASURE = Measure(Yardstick.FITS, 139, 371, 19182, 1 / 19183, 1, 0.4, 0.5, (), True, 0.05)
@@ -69,6 +69,7 @@ OUTSIDE = replace(
     measure=replace(MEASURE, yardstick=Yardstick.WORKS_OUTSIDE),
 )
 WHOLE = replace(FOUND, measure=replace(MEASURE, yardstick=Yardstick.NEAR_AS_A_WHOLE))
+TWICE = replace(FOUND, findings=(replace(LISTED[0], second_view="levels"), *OTHERS))
 CASES = {
     "found": FOUND,
     "none": NONE,
@@ -170,6 +171,8 @@ def test_a_picture_that_could_not_be_judged_has_no_number():
         (NONE, "one picture in twenty by strangers gets a yes"),
         (replace(NONE, measure=replace(MEASURE, hands=30)), "works by 30 people only. With fewer than 49"),
         (replace(WHOLE, findings=LISTED[:1]), "Of a single picture it cannot be told why it is near"),
+        (replace(NONE, findings=LISTED[:1]), "The picture lies nearer to your works than chance explains."),
+        (TWICE, "One picture has no colours, or no white, as scanned drawings have."),
         (CASES["whole"], "Either most of them really draw on your works"),
     ],
 )

@@ -68,8 +68,9 @@ class RefusedFile:
 @dataclass(frozen=True)
 class Finding:
     """One image. affinity: z, with its 95 % interval over samples of works; p: how often chance does as much,
-    with what the interval's ends give; adjusted: the smallest error level that would list it, None where it
-    was not tested; credited: a look-up with this one artist would credit them; nearest: works, by SHA-256.
+    with what the interval's ends give; second_view: how it was seen again, so that p is the larger of two;
+    adjusted: the smallest error level that would list it, None where it was not tested; credited: a look-up
+    with this one artist would credit them; nearest: works, by SHA-256.
     """
 
     file: File
@@ -80,6 +81,7 @@ class Finding:
     p: float
     p_low: float
     p_high: float
+    second_view: str | None
     adjusted: float | None
     credited: bool
     nearest: tuple[str, ...]
@@ -173,6 +175,10 @@ class SelfCheck:
     @property
     def tested(self) -> int:
         return len(self.findings) - len(self.of(Standing.OUTSIDE))
+
+    @property
+    def compared_twice(self) -> int:
+        return sum(finding.second_view is not None for finding in self.findings)
 
     @property
     def is_doubtful(self) -> bool:
