@@ -242,6 +242,16 @@ def test_one_folder_given_twice_is_refused(folders, kept: Path):
         check((folders[0], folders[0] / ".." / folders[0].name), kept)
 
 
+def test_a_folder_with_nothing_but_the_other_one_says_so(folders, kept: Path):
+    works, _ = folders
+    outer = works.parent / "outer"
+    outer.mkdir()
+    works.rename(outer / "works")
+    for asked in ((outer, outer / "works"), (outer / "works", outer)):
+        with pytest.raises(NoInputError, match=r"All images in .*outer lie in .*works"):
+            check(asked, kept)
+
+
 def test_the_document_has_every_image_and_what_it_was_measured_with(folders, kept: Path):
     document = check_me_document(check(folders, kept, name="Ann"))
     assert document["schema"] == "fairbrush.check-me/1"

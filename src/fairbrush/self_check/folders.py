@@ -77,6 +77,12 @@ def find_files(session: EmbeddingSession, works: Path, images: Path) -> FoundFil
         for one in found[folder].refusals
     )
     for folder in (works, images):
+        if not kept[folder] and both:
+            inner = images if outer is works else works
+            raise NoInputError(
+                f"All images in {folder} lie in {inner}, and count there.",
+                next_step="Put your works into one folder and the images to look at into another.",
+            )
         if not kept[folder]:
             raise NoInputError(f"No images in {folder}.", next_step=LOOKED_FOR)
     overlap = tuple(sorted(_name(real[outer][at], outer) for at in both))
