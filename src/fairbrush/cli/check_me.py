@@ -231,9 +231,13 @@ def _found(check: SelfCheck) -> Iterator[str]:
         yield (
             "Your works are like nothing they can be compared with here: nothing can be said. See the report."
         )
+    elif check.tested == 1:
+        nearer = "nearer" if check.listed else "no nearer"
+        yield f"The image lies {nearer} to your works than chance explains."
     elif check.tested:
+        are = "is" if len(check.listed) == 1 else "are"
         yield (
-            f"{len(check.listed)} of {check.tested} images are listed: "
+            f"{len(check.listed)} of {check.tested} images {are} listed: "
             "nearer to your works than chance explains."
         )
     if len(check.copies) == 1:
@@ -242,7 +246,8 @@ def _found(check: SelfCheck) -> Iterator[str]:
         yield f"{len(check.copies)} images look like copies of works."
     outside = len(check.findings) - check.tested
     if outside and check.measure.yardstick is not Yardstick.WORKS_OUTSIDE:
-        yield f"{outside} could not be judged: like nothing they can be compared with here."
+        images = "1 image" if outside == 1 else f"{outside} images"
+        yield f"{images} could not be judged: like nothing there is to compare with here."
 
 
 def _to_mind(check: SelfCheck) -> Iterator[str]:
