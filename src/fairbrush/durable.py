@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 DRAFT_PREFIX = ".draft-"  # what a killed writer may leave beside the file
 LONGEST_NAME = 220  # bytes; with more, a draft's name could be longer than a file's may be
 
 
-def write_durably(file: Path, content: bytes | Iterable[bytes], *, like: Path | None = None) -> None:
-    """Write beside the file, flush to disk, rename over it, flush the folder. Raises OSError.
+@contextmanager
+def replaced(file: Path, *, like: Path | None = None) -> Iterator[IO[bytes]]:
+    """Give a stream beside the file; when the block ends, flush it to disk, rename it over, flush the folder.
+    Where the block raises, the file is as it was. Raises OSError.
 
     ``like``: the file whose owner, permissions and extended attributes it gets; the system's where None.
     """
-    _write(file, content, lambda draft: draft.replace(file), like=like)
+    with _draft(file, lambda draft: draft.replace(file), like=like) as stream:
+        yield stream
+
+
+def write_durably(file: Path, content: bytes | Iterable[bytes], *, like: Path | None = None) -> None:
+    """``replaced`` by this content. Raises OSError."""
+    with replaced(file, like=like) as stream:
+        _pour(content, stream)
 
 
 def create_durably(file: Path, content: bytes | Iterable[bytes]) -> None:
@@ -24,22 +34,19 @@ def create_durably(file: Path, content: bytes | Iterable[bytes]) -> None:
 
     Raises FileExistsError for all others, whatever lies there, and OSError.
     """
-    _write(file, content, lambda draft: _name_once(draft, file))
+    with _draft(file, lambda draft: _name_once(draft, file)) as stream:
+        _pour(content, stream)
 
 
-def _write(
-    file: Path,
-    content: bytes | Iterable[bytes],
-    give_name: Callable[[Path], object],
-    *,
-    like: Path | None = None,
-) -> None:
+@contextmanager
+def _draft(
+    file: Path, give_name: Callable[[Path], object], *, like: Path | None = None
+) -> Iterator[IO[bytes]]:
     # random: threads share a process id, and so may processes in two containers
     draft = file.with_name(f"{DRAFT_PREFIX}{os.urandom(8).hex()}-{_short(file.name)}")
     try:
-        with draft.open("xb") as stream:
-            for chunk in [content] if isinstance(content, bytes) else content:
-                stream.write(chunk)
+        with draft.open("x+b") as stream:
+            yield stream
             stream.flush()
             if like is not None:
                 _take_after(like, draft)
@@ -50,6 +57,11 @@ def _write(
             draft.unlink(missing_ok=True)
         raise
     flush_folder(file.parent)
+
+
+def _pour(content: bytes | Iterable[bytes], stream: IO[bytes]) -> None:
+    for chunk in [content] if isinstance(content, bytes) else content:
+        stream.write(chunk)
 
 
 def _name_once(draft: Path, file: Path) -> None:
