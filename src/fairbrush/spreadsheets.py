@@ -10,9 +10,10 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import chain, islice
 from typing import Any
 
 _SIGNS = "=+\\-@＝＋－＠"
@@ -23,6 +24,7 @@ _AT_START = rf"(?=[{_PASSED_OVER}]*[{_SIGNS}\t\r\n])"
 _AFTER_END = rf"(?=[{_PASSED_OVER}]*[{_SIGNS}])"
 _FORMULA = re.compile(rf"\A{_AT_START}|(?<=[;\t\r\n]){_AFTER_END}")
 _ESCAPED = re.compile(rf"\A'{_AT_START}|(?<=[;\t\r\n])'{_AFTER_END}")
+_LINES_AT_ONCE = 4_096
 _NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
 
 
@@ -49,18 +51,25 @@ def formula_undone(cell: str) -> str:
     return _ESCAPED.sub("", cell)
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+def csv_text(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
     """A header and ``rows``: numbers, dates and DECIMALs by their digits, nested values as JSON."""
+    return "".join(csv_parts(rows, names))
+
+
+def csv_parts(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> Iterator[str]:
+    """The same, some thousand lines at a time."""
     if not names:
-        return ""
-    lines = [[no_formula(name) for name in names]]
-    lines += [[csv_cell(row[name]) for name in names] for row in rows]
-    # Python's writer leaves a lone carriage return unquoted, and readers take it for the end of the line.
-    has_return = any("\r" in cell for line in lines for cell in line)
-    stream = io.StringIO()
-    dialect = csv.unix_dialect if has_return else csv.excel
-    csv.writer(stream, dialect=dialect, lineterminator="\n").writerows(lines)
-    return stream.getvalue()
+        return
+    lines = chain(
+        [[no_formula(name) for name in names]], ([csv_cell(row[name]) for name in names] for row in rows)
+    )
+    while part := list(islice(lines, _LINES_AT_ONCE)):
+        # Python's writer leaves a lone carriage return unquoted, and readers take it for the end of the line.
+        has_return = any("\r" in cell for line in part for cell in line)
+        stream = io.StringIO()
+        dialect = csv.unix_dialect if has_return else csv.excel
+        csv.writer(stream, dialect=dialect, lineterminator="\n").writerows(part)
+        yield stream.getvalue()
 
 
 def csv_cell(value: Any) -> str:

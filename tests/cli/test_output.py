@@ -6,8 +6,10 @@ import json
 import os
 import pty
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 import pytest
@@ -185,6 +187,84 @@ def test_a_closed_stream_stops_nothing_and_spoils_no_cache(
 
 
 # Without a process
+
+
+class Line(dict[str, Any]):
+    """A row that is counted as long as somebody holds it."""
+
+    alive: ClassVar[set[int]] = set()
+    most: ClassVar[int] = 0
+
+    def __init__(self, number: int) -> None:
+        super().__init__(n=number, words=f"line {number}")
+        Line.alive.add(number)
+        Line.most = max(Line.most, len(Line.alive))
+
+    def __del__(self) -> None:
+        Line.alive.discard(self["n"])
+
+
+@pytest.mark.parametrize("format_", ["csv", "nl", "json", "parquet", "xlsx"])
+def test_rows_that_come_one_by_one_are_not_held(tmp_path: Path, format_: str) -> None:
+    Line.most = 0
+    emit(
+        map(Line, range(20_000)),
+        Format(format_),
+        columns=["n", "words"],
+        types=["BIGINT", "VARCHAR"],
+        output=tmp_path / "answer",
+    )
+    assert Line.most < 10_000
+    assert [path.name for path in tmp_path.iterdir()] == ["answer"]
+
+
+def broken_rows() -> Iterator[dict[str, Any]]:
+    yield from ({"n": n} for n in range(5_000))
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("format_", ["csv", "nl", "json", "parquet", "xlsx"])
+def test_an_answer_is_there_whole_or_not_at_all(
+    tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "old").write_text("as it was")
+    for output in (tmp_path / "new", tmp_path / "old", None):
+        with pytest.raises(KeyboardInterrupt):
+            emit(broken_rows(), Format(format_), columns=["n"], types=["BIGINT"], output=output)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("old", "as it was")]
+    assert capfdbinary.readouterr().out == b""
+
+
+def test_json_that_comes_row_by_row_is_that_of_the_whole(tmp_path: Path) -> None:
+    rows = [{"a": "two\nlines\u2028, and", "b": [1, {"c": []}]}, {"a": None, "b": {}}]
+    for some in (rows, rows[:1], []):
+        emit(iter(some), Format.JSON, columns=["a", "b"], output=tmp_path / "answer.json")
+        whole = json.dumps(some, ensure_ascii=False, indent=2) + "\n"
+        assert (tmp_path / "answer.json").read_text() == whole
+
+
+def test_a_file_that_is_replaced_stays_what_it_was_to_others(tmp_path: Path) -> None:
+    answer, link = tmp_path / "answer.csv", tmp_path / "link.csv"
+    answer.write_text("old")
+    answer.chmod(0o640)
+    link.symlink_to(answer)
+    other = tmp_path / "other.csv"
+    emit([{"n": 1}], Format.CSV, output=link)
+    assert link.is_symlink()
+    assert (answer.read_text(), answer.stat().st_mode & 0o777) == ("n\n1\n", 0o640)
+    other.hardlink_to(answer)
+    emit([{"n": 2}], Format.CSV, output=answer)
+    assert other.read_text() == answer.read_text() == "n\n2\n"
+
+
+def test_an_answer_goes_through_a_named_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    reader = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
+    emit([{"n": 1}], Format.CSV, output=tmp_path / "pipe.csv")
+    assert os.read(reader, 99) == b"n\n1\n"
+    os.close(reader)
+    assert (tmp_path / "pipe.csv").is_fifo()
 
 
 def test_a_table_is_aligned_whatever_it_holds() -> None:

@@ -89,6 +89,17 @@ def test_limit_says_that_there_is_more(workspace: Path) -> None:
     assert whole.stderr == ""
 
 
+@pytest.mark.parametrize("format_", ["table", "json", "nl", "csv", "parquet", "xlsx", "html"])
+def test_a_query_that_fails_in_its_last_row_leaves_no_answer(
+    workspace: Path, tmp_path: Path, format_: str
+) -> None:
+    query = "SELECT CASE WHEN range < 9999 THEN range ELSE error('too late') END AS n FROM range(10000)"
+    for output in ([], ["-o", tmp_path / "answer"]):
+        ran = command(workspace, "sql", query, "--format", format_, *output)
+        assert (ran.code, ran.stdout, "too late" in ran.stderr) == (2, b"", True)
+    assert not list(tmp_path.glob("*answer*"))
+
+
 def test_reports_are_listed_and_shown(workspace: Path, gallery: Gallery) -> None:
     assert command(workspace, "attribute", *gallery.answers).code == 0
     listed = {row["report"]: row["shows"] for row in answer(workspace, "report")}

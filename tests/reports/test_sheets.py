@@ -2,7 +2,9 @@
 
 import io
 import re
+import tempfile
 import zipfile
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -42,9 +44,21 @@ def cells(content: bytes) -> Any:
     return list(book.active.iter_rows())
 
 
+def workbook(rows: Iterable[dict[str, Any]], names: list[str], **options: Any) -> bytes:
+    stream = io.BytesIO()
+    write_workbook(rows, names, stream, **options)
+    return stream.getvalue()
+
+
+def parquet(rows: Iterable[dict[str, Any]], names: list[str], types: Sequence[str] = ()) -> bytes:
+    stream = io.BytesIO()
+    write_parquet(rows, names, stream, types)
+    return stream.getvalue()
+
+
 def back(value: Any) -> Any:
     """The cell that a value becomes."""
-    (_, (cell, _)) = cells(write_workbook([{"a": value, "b": 1}], ["a", "b"]).content)
+    (_, (cell, _)) = cells(workbook([{"a": value, "b": 1}], ["a", "b"]))
     return cell
 
 
@@ -58,7 +72,7 @@ def test_text_is_a_string_whatever_it_looks_like(text: str) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.text() | st.sampled_from(HOSTILE), min_size=1, max_size=20))
 def test_no_text_is_ever_a_formula_and_all_of_it_is_there(texts: list[str]) -> None:
-    content = write_workbook([{"=a": text, "n": 1} for text in texts], ["=a", "n"]).content
+    content = workbook([{"=a": text, "n": 1} for text in texts], ["=a", "n"])
     sheet = zipfile.ZipFile(io.BytesIO(content)).read("xl/worksheets/sheet1.xml").decode()
     assert re.search(r"<f[ >/]", sheet) is None
     header, *lines = cells(content)
@@ -104,7 +118,7 @@ def test_a_value_is_kept_exactly_or_is_text(value: Any, kept: Any, kind: str, sh
 
 def test_a_sheet_is_ready_to_be_read() -> None:
     rows = [{"artist": "Zoë", "share": Decimal("0.50")}, {"artist": "名前" * 9, "share": Decimal("0.25")}]
-    content = write_workbook(rows, ["artist", "share"], title="by/artist:*").content
+    content = workbook(rows, ["artist", "share"], title="by/artist:*")
     book = openpyxl.load_workbook(io.BytesIO(content))
     sheet = book.active
     assert sheet.title == "by artist"
@@ -114,22 +128,30 @@ def test_a_sheet_is_ready_to_be_read() -> None:
 
 
 def test_an_answer_without_rows_is_its_header() -> None:
-    content = write_workbook([], ["a", "b"]).content
+    content = workbook([], ["a", "b"])
     assert [[cell.value for cell in row] for row in cells(content)] == [["a", "b"]]
-    assert [list(row) for row in cells(write_workbook([], []).content)] == []
+    assert [list(row) for row in cells(workbook([], []))] == []
 
 
 def test_too_long_a_text_is_cut_and_counted() -> None:
-    book = write_workbook([{"a": "x" * (LONGEST_TEXT + 1)}, {"a": "\x00" * LONGEST_TEXT}, {"a": "y"}], ["a"])
-    assert [len(row[0].value) for row in cells(book.content)] == [1, LONGEST_TEXT, LONGEST_TEXT, 1]
-    assert book.cut == 2
+    stream = io.BytesIO()
+    rows = [{"a": "x" * (LONGEST_TEXT + 1)}, {"a": "\x00" * LONGEST_TEXT}, {"a": "y"}]
+    assert write_workbook(rows, ["a"], stream) == 2
+    assert [len(row[0].value) for row in cells(stream.getvalue())] == [1, LONGEST_TEXT, LONGEST_TEXT, 1]
 
 
-def test_too_large_an_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("error")
+def test_too_large_an_answer_is_refused_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sheets, "MOST_ROWS", 2)
-    assert len(cells(write_workbook([{"a": 1}] * 2, ["a"]).content)) == 3
-    with pytest.raises(ReportError, match=r"3 rows and 1 columns.*--format parquet or csv"):
-        write_workbook([{"a": 1}] * 3, ["a"])
+    assert len(cells(workbook([{"a": 1}] * 2, ["a"]))) == 3
+    with pytest.raises(ReportError, match=r"more than 2 rows.*--format parquet or csv"):
+        workbook(({"a": n} for n in range(3)), ["a"])
+    with pytest.raises(ReportError, match=r"16,385 columns; a sheet holds 16,384\."):
+        workbook([], [f"c{n}" for n in range(16_385)])
+    assert list(tmp_path.iterdir()) == []
 
 
 QUERY = """
@@ -150,7 +172,7 @@ def test_a_querys_answer_keeps_its_types_in_parquet(tmp_path: Path) -> None:
         names, types = [one[0] for one in described], [str(one[1]) for one in described]
         values = database.fetchall()
         rows = [dict(zip(names, row, strict=True)) for row in [*values, (None,) * len(names)]]
-        file.write_bytes(write_parquet(rows, names, types))
+        file.write_bytes(parquet(rows, names, types))
         found = database.execute("DESCRIBE FROM read_parquet(?)", [str(file)]).fetchall()
         assert [(name, kind) for name, kind, *_ in found] == list(zip(names, types, strict=True))
         read = database.execute("FROM read_parquet(?)", [str(file)]).fetchall()
@@ -161,6 +183,9 @@ def test_a_querys_answer_keeps_its_types_in_parquet(tmp_path: Path) -> None:
     ("kind", "values", "kept"),
     [
         ("HUGEINT", [2**63 - 1, None], "BIGINT"),
+        ("HUGEINT", [1 - 2**63, 5], "BIGINT"),
+        ("HUGEINT", [None], "BIGINT"),
+        ("UHUGEINT", [2**64], "DECIMAL(38,0)"),
         ("HUGEINT", [2**63], "DECIMAL(38,0)"),
         ("ENUM('x', 'y')", ["x", None], "VARCHAR"),
         ('"NULL"', [None], "VARCHAR"),
@@ -171,7 +196,7 @@ def test_a_type_that_parquet_lacks_becomes_one_without_loss(
     tmp_path: Path, kind: str, values: list[Any], kept: str
 ) -> None:
     file = tmp_path / "answer.parquet"
-    file.write_bytes(write_parquet([{"a": value} for value in values], ["a"], [kind]))
+    file.write_bytes(parquet([{"a": value} for value in values], ["a"], [kind]))
     with duckdb.connect() as database:
         read = database.execute("SELECT a, typeof(a) FROM read_parquet(?)", [str(file)]).fetchall()
     assert read == [(value, kept) for value in values]
@@ -179,6 +204,6 @@ def test_a_type_that_parquet_lacks_becomes_one_without_loss(
 
 def test_what_parquet_cannot_hold_is_said() -> None:
     with pytest.raises(ReportError, match="does not fit into Parquet: Conversion Error"):
-        write_parquet([{"a": 10**38}], ["a"], ["HUGEINT"])
+        parquet([{"a": 10**38}], ["a"], ["HUGEINT"])
     with pytest.raises(ReportError, match="Parquet needs columns"):
-        write_parquet([], [])
+        parquet([], [])

@@ -12,7 +12,7 @@ from fake_records import create_tables, record
 
 from fairbrush.errors import DatabaseBusyError, ExitCode, QueryError, StoreError
 from fairbrush.ledger.records import drain, write_pending
-from fairbrush.reports.sql import connect_read_only, run_read_only
+from fairbrush.reports.sql import connect_read_only, open_query, run_read_only
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,27 @@ def test_a_limit_stops_early_and_says_so(database):
     result = run_read_only(database, "SELECT * FROM range(10000000000)", limit=2)
     assert (result.rows, result.truncated) == ([(0,), (1,)], True)
     assert not run_read_only(database, "SELECT * FROM range(2)", limit=2).truncated
+
+
+def test_rows_come_in_batches_and_the_database_is_let_go_after_the_last(database):
+    with open_query(database, "SELECT range AS n, now() AS z FROM range(10000)") as asked:
+        assert asked.columns == ("n", "z")
+        batches = asked.batches()
+        first = next(batches)
+        assert len(first) < 5000
+        rest = [row for batch in batches for row in batch]
+        assert [row[0] for row in [*first, *rest]] == list(range(10000))
+        assert rest[-1][1].tzinfo is not None
+        duckdb.connect(str(database)).close()  # to write
+    with open_query(database, "FROM range(10000)") as asked:
+        assert [row for batch in asked.batches(limit=5000) for row in batch] == [(n,) for n in range(5000)]
+        assert asked.truncated
+
+
+def test_an_error_in_the_last_row_names_its_place_too(database):
+    query = "SELECT CASE WHEN range < 9999 THEN 'ok' ELSE error('late') END FROM range(10000)"
+    with open_query(database, query) as asked, pytest.raises(QueryError, match="late"):
+        list(asked.batches())
 
 
 # {folder} is the folder with the secrets. Each query would write, or read what is not the database's.

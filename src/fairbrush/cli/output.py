@@ -1,7 +1,7 @@
 """Print answers: one set of formats for every command that answers.
 
 Enters: rows (dicts of plain values; of a query, also the database's own). Leaves: text or bytes on stdout, or
-in ``--output``. The one rule: stdout is data, stderr is talk.
+in ``--output``. The one rule: stdout is data, stderr is talk; and an answer arrives whole or not at all.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import json as json_module
 import os
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated, Any, cast
 
 import typer
 
 from fairbrush.corpus.images import IMAGE_EXTENSIONS
+from fairbrush.durable import replaced
 from fairbrush.errors import ConfigError, ExitCode, ReportError
-from fairbrush.spreadsheets import csv_text
+from fairbrush.spreadsheets import csv_parts
 
 Row = Mapping[str, Any]
 
@@ -38,6 +41,8 @@ class Format(StrEnum):
 
 # That keep numbers, DECIMALs and dates as what they are; the others get plain values.
 TYPED = frozenset({Format.CSV, Format.PARQUET, Format.XLSX})
+_IN_MEMORY = 2**24  # bytes for stdout; more wait on disk
+_PIECE = 2**20
 _NO_TEXT = {Format.PARQUET: "Parquet", Format.XLSX: "A workbook"}
 _NEEDED = {Format.XLSX: ("openpyxl",), Format.HTML: ("babel", "jinja2")}
 _ASKED_BY_NAME = {
@@ -114,11 +119,14 @@ def _output_problem(output: Path) -> str | None:
     if not output.absolute().parent.is_dir():
         return "its folder does not exist"
     # ``-o *.png`` would take the first image for the answer's place
-    return "it is named like an image" if output.suffix.lower() in IMAGE_EXTENSIONS else None
+    if output.suffix.lower() in IMAGE_EXTENSIONS:
+        return "it is named like an image"
+    place = output if output.exists() else output.absolute().parent
+    return None if os.access(place, os.W_OK) else "it is not permitted"
 
 
 def emit(
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     format_: Format,
     *,
     columns: Sequence[str] = (),
@@ -130,32 +138,58 @@ def emit(
 ) -> None:
     """Print ``rows``; in JSON print ``document`` instead, where one is given. All rows have the same keys.
 
-    ``columns``: their names, for an answer that may have no rows. ``types``: the database's, one a column.
+    Rows that come one by one are not held all at once, but for a person: as a table or a page. ``columns``:
+    their names, for those and for an answer that may have no rows. ``types``: the database's, one a column.
     ``title`` and ``lede``: of a page or a sheet; without them it is called after the command.
     """
-    names = list(rows[0]) if rows else list(columns)
-    answer: str | bytes
+    names = list(rows[0]) if isinstance(rows, Sequence) and rows else list(columns)
     match format_:
-        case Format.JSON:
-            answer = json_module.dumps(document or list(rows), ensure_ascii=False, indent=2) + "\n"
-        case Format.NL:
-            answer = "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        case Format.CSV:
-            answer = csv_text(rows, names)
-        case Format.PARQUET:
-            from fairbrush.reports.parquet import write_parquet
-
-            answer = write_parquet(rows, names, types)
-        case Format.XLSX:
-            answer = _workbook(rows, names, title or _command_words())
+        case Format.TABLE:
+            write_answer(table(list(rows)), output)
         case Format.HTML:
             from fairbrush.reports.pages.table import table_page
 
             cells = [[row[name] for name in names] for row in rows]
-            answer = table_page(names, cells, title=title or _command_words(), lede=lede)
-        case Format.TABLE:
-            answer = table(rows)
-    write_answer(answer, output)
+            write_answer(table_page(names, cells, title=title or _command_words(), lede=lede), output)
+        case Format.JSON if document:
+            write_answer(json_module.dumps(document, ensure_ascii=False, indent=2) + "\n", output)
+        case _:
+            with answer_stream(output) as stream:
+                _write_rows(rows, format_, names, stream, types=types, title=title or _command_words())
+
+
+def _write_rows(
+    rows: Iterable[Row],
+    format_: Format,
+    names: Sequence[str],
+    stream: IO[bytes],
+    *,
+    types: Sequence[str],
+    title: str,
+) -> None:
+    match format_:
+        case Format.JSON:
+            _write_text(_json_array(rows), stream)
+        case Format.NL:
+            _write_text((json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows), stream)
+        case Format.CSV:
+            _write_text(csv_parts(rows, names), stream)
+        case Format.PARQUET:
+            from fairbrush.reports.parquet import write_parquet
+
+            write_parquet(rows, names, stream, types)
+        case Format.XLSX:
+            _write_workbook(rows, names, stream, title)
+
+
+def _json_array(rows: Iterable[Row]) -> Iterator[str]:
+    """As ``json.dumps`` of the whole would indent it."""
+    before = "[\n  "
+    for row in rows:
+        # a line break within a text is escaped
+        yield before + json_module.dumps(row, ensure_ascii=False, indent=2).replace("\n", "\n  ")
+        before = ",\n  "
+    yield "\n]\n" if before.startswith(",") else "[]\n"
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -207,25 +241,70 @@ def help_when_alone(context: typer.Context) -> None:
 
 
 def write_answer(answer: str | bytes, output: Path | None) -> bool:
-    """Write to ``output``, or to stdout; False when stdout's reader has gone away. Raises ConfigError.
-
-    Text leaves as UTF-8 on every system. A file name that is no UTF-8 holds lone surrogates: they leave as
-    the escape ``\\udcff``, which is what JSON calls them, so a JSON reader gets the same name back.
-    """
-    content = answer.encode("utf-8", "backslashreplace") if isinstance(answer, str) else answer
+    """Write to ``output``, or to stdout; False when stdout's reader has gone away. Raises ConfigError."""
+    content = _encoded(answer) if isinstance(answer, str) else answer
     if output is None:
-        return _write_stdout(content)
-    try:
-        output.write_bytes(content)
-    except OSError as error:
-        raise _unwritable(str(output), error) from error
+        return _write_stdout([content])
+    with answer_stream(output) as stream:
+        stream.write(content)
     return True
 
 
-def _write_stdout(content: bytes) -> bool:
+@contextmanager
+def answer_stream(output: Path | None) -> Iterator[IO[bytes]]:
+    """What is written to it is in ``output``, or on stdout, when the block ends; nothing where that raises.
+
+    A slow reader of stdout holds up nothing but the end. Raises ConfigError.
+    """
+    try:
+        if output is not None and _is_replaceable(output):
+            file = Path(os.path.realpath(output))  # a link stays one
+            with replaced(file, like=file if file.exists() else None) as stream:
+                yield stream
+            return
+        with SpooledTemporaryFile(_IN_MEMORY) as waiting:
+            yield cast("IO[bytes]", waiting)
+            waiting.seek(0)
+            pieces = iter(lambda: waiting.read(_PIECE), b"")
+            if output is None:
+                _write_stdout(pieces)
+            else:
+                with output.open("wb") as stream:
+                    stream.writelines(pieces)
+    except OSError as error:
+        raise _unwritable("The answer" if output is None else str(output), error) from error
+
+
+def _is_replaceable(output: Path) -> bool:
+    """Whether another file may take its place: not a pipe's, a device's, or somebody else's."""
+    if output.absolute().parts[1:2] in (("dev",), ("proc",)):  # /dev/stdout may lead to a file in use
+        return False
+    file = Path(os.path.realpath(output))
+    if not os.access(file.parent, os.W_OK):
+        return False
+    if not file.exists():
+        return True
+    found = file.stat()
+    is_ours = os.name == "nt" or (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid())
+    return file.is_file() and is_ours and found.st_nlink == 1 and os.access(file, os.W_OK)
+
+
+def _write_text(parts: Iterable[str], stream: IO[bytes]) -> None:
+    for part in parts:
+        stream.write(_encoded(part))
+
+
+def _encoded(text: str) -> bytes:
+    """Text leaves as UTF-8 on every system. A file name that is no UTF-8 holds lone surrogates: they leave as
+    the escape ``\\udcff``, which is what JSON calls them, so a JSON reader gets the same name back."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _write_stdout(pieces: Iterable[bytes]) -> bool:
     """A reader that has gone away wants no more: that is not a failure."""
     try:
-        sys.stdout.buffer.write(content)
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
     except OSError as error:
         # Python must find nothing to flush at exit
@@ -238,7 +317,7 @@ def _write_stdout(content: bytes) -> bool:
 
 def _unwritable(what: str, error: OSError) -> ConfigError:
     return ConfigError(
-        f"{what} cannot be written: {error.strerror}.",
+        f"{what} cannot be written: {error.strerror or error}.",
         next_step="Choose another --output and run again: what was done is kept.",
     )
 
@@ -268,14 +347,13 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
-def _workbook(rows: Sequence[Row], names: Sequence[str], title: str) -> bytes:
+def _write_workbook(rows: Iterable[Row], names: Sequence[str], stream: IO[bytes], title: str) -> None:
     from fairbrush.reports.sheets import LONGEST_TEXT, write_workbook
 
-    workbook = write_workbook(rows, names, title=title)
-    if workbook.cut:
-        cells = "1 cell was" if workbook.cut == 1 else f"{workbook.cut} cells were"
+    cut = write_workbook(rows, names, stream, title=title)
+    if cut:
+        cells = "1 cell was" if cut == 1 else f"{cut} cells were"
         say(f"{cells} cut: a cell holds {LONGEST_TEXT:,} characters. --format json has all.")
-    return workbook.content
 
 
 def _command_words() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import date, datetime
 from decimal import Decimal
 from math import isfinite
@@ -86,41 +87,34 @@ def answer_query(
     title: str = "",
     lede: str = "",
 ) -> None:
-    from fairbrush.reports.sql import run_read_only
+    from fairbrush.reports.sql import open_query
     from fairbrush.store import DATABASE_NAME
 
     settings = load_settings(workspace=context.obj)
     # a folder's files can be read where there is no workspace
     workspace = settings.workspace if over else workspace_settings(context)[1]
     unwritten = drain_if_free(workspace) if workspace is not None else None
-    try:
-        result = run_read_only(
-            workspace / DATABASE_NAME if workspace else None,
-            query,
-            limit=limit,
-            wait_s=settings.database_wait_s,
-            source=source,
-            over=over,
+    database = workspace / DATABASE_NAME if workspace else None
+    with ExitStack() as opened:
+        try:
+            asked = opened.enter_context(
+                open_query(database, query, wait_s=settings.database_wait_s, source=source, over=over)
+            )
+        except QueryError as error:
+            if unwritten is None or "does not exist" not in error.message:
+                raise
+            step = f"Unless it is misspelt, it is there once the database can be written. {unwritten.message}"
+            raise QueryError(error.message, next_step=step) from error
+        for note in asked.notes:
+            say(note)
+        names = _distinct(asked.columns)
+        rows = (
+            dict(zip(names, _values(row, format_), strict=True))
+            for batch in asked.batches(limit)
+            for row in batch
         )
-    except QueryError as error:
-        if unwritten is None or "does not exist" not in error.message:
-            raise
-        step = f"Unless it is misspelt, it is there once the database can be written. {unwritten.message}"
-        raise QueryError(error.message, next_step=step) from error
-    for note in result.notes:
-        say(note)
-    names = _distinct(result.columns)
-    rows = [dict(zip(names, _values(row, format_), strict=True)) for row in result.rows]
-    emit(
-        rows,
-        format_,
-        columns=names,
-        output=output,
-        types=result.types,
-        title=title,
-        lede=lede,
-    )
-    if result.truncated:
+        emit(rows, format_, columns=names, output=output, types=asked.types, title=title, lede=lede)
+    if asked.truncated:
         say(f"There are more rows than {limit}.")
 
 

@@ -156,11 +156,11 @@ def _copy(files: Sequence[DataFile], database: Path) -> None:
         for file in files:
             _copy_one(connection, file, place, name)
 
-    copying = Stoppable(connection, copy_each)
+    copying = Stoppable(connection)
     try:
         connection.execute("SET allowed_paths = ?", [[name, *(str(file.path) for file in files)]])
         connection.execute("SET enable_external_access = false")
-        copying.run()
+        copying.run(copy_each)
     finally:
         copying.close()
         os.close(place)

@@ -1,51 +1,71 @@
 """Rows as Parquet, by DuckDB.
 
-Enters: rows, and the types of their columns where the database gave them. Leaves: the bytes of a file. The
-one rule: what a query answered keeps its type: a DECIMAL stays one, a TIMESTAMP too, nested values as well.
+Enters: rows, and the types of their columns where the database gave them. Leaves: a file's bytes, in a
+stream. The one rule: what a query answered keeps its type: a DECIMAL stays one, a TIMESTAMP too, nested
+values as well.
+
+The rows wait in a database on disk: a column's type may depend on the last of them.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from shutil import copyfileobj
+from typing import IO, TYPE_CHECKING, Any
 
 from fairbrush.errors import ReportError
+from fairbrush.reports.stoppable import Stoppable
 from fairbrush.spreadsheets import as_text
-from fairbrush.store import insert_rows
+from fairbrush.store import DuckDBConfig, insert_rows
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 # DuckDB's types that Parquet cannot hold
 _AS_TEXT = ("BIGNUM", "BIT", '"NULL"')
+_LARGE = ("HUGEINT", "UHUGEINT")  # a sum of whole numbers is one; Parquet would make a DOUBLE of it
 _LARGEST = 2**63 - 1
+_ROWS_AT_ONCE = 4_096
+_CONFIG: DuckDBConfig = {"memory_limit": "512MB", "threads": 1}  # of several, each would hold a part
+_SIZES = {"VARCHAR": "strlen", "JSON": "strlen", "BLOB": "octet_length"}
+_GROUP_ROWS, _GROUP_BYTES = 122_880, 2**26  # DuckDB's own, and what of long texts is held at once
 
 
 def write_parquet(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], types: Sequence[str] = ()
-) -> bytes:
+    rows: Iterable[Mapping[str, Any]],
+    names: Sequence[str],
+    stream: IO[bytes],
+    types: Sequence[str] = (),
+) -> None:
     """``types``: DuckDB's, one a column; without them they are taken from the values. Raises ReportError."""
     import duckdb
 
     if not names:
         raise ReportError("The answer is empty, and Parquet needs columns.", next_step="Take --format json.")
-    known = types or [_sql_type(rows, name) for name in names]
-    kinds = [_kept_type(kind, rows, name) for kind, name in zip(known, names, strict=True)]
-    columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in zip(names, kinds, strict=True))
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
-        file = Path(folder) / "answer.parquet"
+    if not types:
+        rows = list(rows)
+        types = [_sql_type(rows, name) for name in names]
+    kinds = {name: "VARCHAR" if kind in _AS_TEXT else kind for name, kind in zip(names, types, strict=True)}
+    with tempfile.TemporaryDirectory(prefix="fairbrush-parquet-") as scratch:
+        file = Path(scratch) / "answer.parquet"
+        connection = duckdb.connect(str(Path(scratch) / "answer.duckdb"), config=_CONFIG)
+        writing = Stoppable(connection)
         try:
-            connection.execute(f"CREATE TABLE answer ({columns})")
-            columns_of = list(zip(names, kinds, strict=True))
-            values = [[_storable(row[name], kind) for name, kind in columns_of] for row in rows]
-            insert_rows(connection, "answer", values)
-            connection.execute("COPY answer TO ? (FORMAT parquet, COMPRESSION zstd)", [str(file)])
+            _load(connection, rows, kinds)
+            writing.run(lambda: _copy(connection, kinds, file))
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise ReportError(
                 f"The answer does not fit into Parquet: {reason}",
                 next_step="Name or CAST the column otherwise in the query, or take --format json.",
             ) from error
-        return file.read_bytes()
+        finally:
+            writing.close()
+        with file.open("rb") as made:
+            copyfileobj(made, stream)
 
 
 def quoted(name: str) -> str:
@@ -54,6 +74,46 @@ def quoted(name: str) -> str:
     '"the ""one\"""'
     """
     return '"' + _text(name).replace('"', '""') + '"'
+
+
+def _load(
+    connection: DuckDBPyConnection, rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]
+) -> None:
+    columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in kinds.items())
+    connection.execute(f"CREATE TABLE answer ({columns})")
+    waiting = iter(rows)
+    connection.begin()
+    while batch := list(islice(waiting, _ROWS_AT_ONCE)):
+        values = [[_storable(row[name], kind) for name, kind in kinds.items()] for row in batch]
+        insert_rows(connection, "answer", values)
+    connection.commit()
+
+
+def _copy(connection: DuckDBPyConnection, kinds: Mapping[str, str], file: Path) -> None:
+    shown = [
+        f"{quoted(name)}::{_whole_number(connection, name)} AS {quoted(name)}"
+        if kind in _LARGE
+        else quoted(name)
+        for name, kind in kinds.items()
+    ]
+    sizes = [f"coalesce({_SIZES[kind]}({quoted(name)}), 0)" for name, kind in kinds.items() if kind in _SIZES]
+    width = f"coalesce(avg({' + '.join(sizes) or 0}), 0)"
+    ((mean,),) = connection.execute(f"SELECT {width} FROM answer").fetchall()
+    group = min(_GROUP_ROWS, max(2_048, int(_GROUP_BYTES / max(mean, 1))))
+    connection.execute(
+        f"COPY (SELECT {', '.join(shown)} FROM answer) TO ?"
+        f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group})",
+        [str(file)],
+    )
+
+
+def _whole_number(connection: DuckDBPyConnection, name: str) -> str:
+    """What Parquet can hold."""
+    ((fits,),) = connection.execute(
+        f"SELECT coalesce(min({quoted(name)}) >= {-_LARGEST} AND max({quoted(name)}) <= {_LARGEST}, true)"
+        " FROM answer"
+    ).fetchall()
+    return "BIGINT" if fits else "DECIMAL(38,0)"
 
 
 def _storable(value: Any, kind: str) -> Any:
@@ -66,13 +126,6 @@ def _storable(value: Any, kind: str) -> Any:
 
 def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _kept_type(kind: str, rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    """What Parquet can hold; a sum of whole numbers is a HUGEINT, of which it would make a DOUBLE."""
-    if kind in ("HUGEINT", "UHUGEINT"):
-        return "BIGINT" if all(abs(row[name] or 0) <= _LARGEST for row in rows) else "DECIMAL(38,0)"
-    return "VARCHAR" if kind in _AS_TEXT else kind
 
 
 def _sql_type(rows: Sequence[Mapping[str, Any]], name: str) -> str:

@@ -1,22 +1,22 @@
 """Rows as a workbook of one sheet, for Excel and LibreOffice.
 
-Enters: rows of plain values, or the database's own (dates, DECIMALs). Leaves: the bytes of an .xlsx file. The
-one rule: a whole number or a DECIMAL is there to its last digit, or is text; and text is never a formula.
+Enters: rows of plain values, or the database's own (dates, DECIMALs). Leaves: an .xlsx file, in a stream.
+The one rule: a whole number or a DECIMAL is there to its last digit, or is text; and text is never a formula.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from importlib.util import find_spec
-from io import BytesIO
-from itertools import islice
+from itertools import chain, islice
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from fairbrush.errors import ReportError
 from fairbrush.spreadsheets import as_digits, as_text, is_like_formula
@@ -37,47 +37,69 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _LIKE_ESCAPE = re.compile("_(?=x[0-9A-Fa-f]{4}_)")  # Excel would read _x0041_ as A
 
 
-@dataclass(frozen=True)
-class Workbook:
-    """``cut``: cells whose text was longer than a cell can be."""
-
-    content: bytes
-    cut: int
-
-
 def write_workbook(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, title: str = "fairbrush"
-) -> Workbook:
-    """A bold header that stays in view and filters, then ``rows``.
+    rows: Iterable[Mapping[str, Any]],
+    names: Sequence[str],
+    stream: IO[bytes],
+    *,
+    title: str = "fairbrush",
+) -> int:
+    """A bold header that stays in view and filters, then ``rows``; gives how many cells had to be cut, as
+    their text was longer than a cell can be.
 
     Raises ReportError where the extra ``report`` is not installed, or the answer is larger than a sheet.
     """
-    if len(rows) > MOST_ROWS or len(names) > MOST_COLUMNS:
-        raise ReportError(
-            f"The answer has {len(rows):,} rows and {len(names):,} columns; a sheet holds {MOST_ROWS:,} rows"
-            f" and {MOST_COLUMNS:,} columns.",
-            next_step="Ask for less, or take --format parquet or csv.",
-        )
+    if len(names) > MOST_COLUMNS:
+        raise _too_large(f"{len(names):,} columns", f"{MOST_COLUMNS:,}")
     openpyxl = _openpyxl()
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet(re.sub(r"[\[\]:*?/\\']", " ", title).strip()[:31] or "fairbrush")
     sheet.freeze_panes = "A2"
-    if names:
-        sheet.auto_filter.ref = f"A1:{openpyxl.utils.get_column_letter(len(names))}{len(rows) + 1}"
+    waiting = iter(rows)
+    first = list(islice(waiting, _MEASURED_ROWS))
     for number, name in enumerate(names, start=1):
-        shown = (_shown(row[name]) for row in islice(rows, _MEASURED_ROWS))
-        width = max(map(_width, [name, *shown]))
+        width = max(map(_width, [name, *(_shown(row[name]) for row in first)]))
         letter = openpyxl.utils.get_column_letter(number)
         sheet.column_dimensions[letter].width = min(max(width + 2, _NARROWEST), _WIDEST)
-    sheet.append(list(_header(sheet, names)))
-    cut = 0
-    for row in rows:
+    try:
+        sheet.append(list(_header(sheet, names)))
+        count, cut = _append(sheet, chain(first, waiting), names)
+        if names:
+            sheet.auto_filter.ref = f"A1:{openpyxl.utils.get_column_letter(len(names))}{count + 1}"
+        book.save(stream)
+    except BaseException:
+        _drop_draft(sheet)
+        raise
+    return cut
+
+
+def _append(
+    sheet: WriteOnlyWorksheet, rows: Iterable[Mapping[str, Any]], names: Sequence[str]
+) -> tuple[int, int]:
+    """How many rows, and how many cells were cut."""
+    count = cut = 0
+    for count, row in enumerate(rows, start=1):
+        if count > MOST_ROWS:
+            raise _too_large(f"more than {MOST_ROWS:,} rows", "no more below its header")
         values = [_fitting(row[name]) for name in names]
         cut += sum(isinstance(value, str) and len(value) > LONGEST_TEXT for value in values)
         sheet.append([_cell(sheet, value) for value in values])
-    stream = BytesIO()
-    book.save(stream)
-    return Workbook(stream.getvalue(), cut)
+    return count, cut
+
+
+def _too_large(has: str, holds: str) -> ReportError:
+    return ReportError(
+        f"The answer has {has}; a sheet holds {holds}.",
+        next_step="Ask for less, or take --format parquet or csv.",
+    )
+
+
+def _drop_draft(sheet: WriteOnlyWorksheet) -> None:
+    """openpyxl removes what it wrote aside when Python ends by itself, which Ctrl-C need not let it."""
+    if sheet._writer is not None:
+        with suppress(Exception):  # it need not end well, but without a complaint of Python's later
+            sheet.close()
+        Path(sheet._writer.out).unlink(missing_ok=True)
 
 
 def sheet_text(text: str) -> str:

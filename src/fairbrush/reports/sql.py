@@ -1,9 +1,10 @@
 """SQL over what was recorded, on a connection that can only read this one database.
 
-Enters: a database file and a query. Leaves: columns and rows. The one rule, held twice: only one SELECT (or
-EXPLAIN of one) that writes in none of its parts is let through, and the connection itself can open no file
-any more, neither to read nor to write, attach nothing, load no extension, see none of the process's variables
-and change no setting. What lies in a folder named with --over is copied in before (reports/over.py).
+Enters: a database file and a query. Leaves: columns, and rows in batches. The one rule, held twice: only one
+SELECT (or EXPLAIN of one) that writes in none of its parts is let through, and the connection itself can
+open no file any more, neither to read nor to write, attach nothing, load no extension, see none of the
+process's variables and change no setting. What lies in a folder named with --over is copied in before
+(reports/over.py).
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fairbrush.errors import QueryError
 from fairbrush.reports.over import CATALOG, Staged, staged_files
@@ -50,10 +52,11 @@ _NODE = re.compile(r'"type"\s*:\s*"(\w+_NODE)"')
 _ZONED = "TIMESTAMP WITH TIME ZONE"
 _WITH_ZONE = re.compile(f"{_ZONED}|TIMESTAMPTZ_NS")  # lists and structs of them too
 _TOLD = 20  # files that are left out, by name
-_BATCH = 20_000  # rows at a time, so that Ctrl-C is heard between them
+_BATCH = 4_096  # rows at a time, whatever an answer has
 
 MOST_BYTES = 2**20  # of a query in a file
 _LONGEST_OPTIONS = 16  # words of EXPLAIN (ANALYZE, FORMAT json)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,54 @@ class QueryResult:
     rows: list[tuple[Any, ...]]
     truncated: bool
     notes: tuple[str, ...] = ()
+
+
+class OpenQuery:
+    """A query that has begun: ``columns``, ``types`` and ``notes`` as of ``QueryResult``.
+
+    ``truncated`` says so once all batches were taken.
+    """
+
+    def __init__(
+        self,
+        asked: Stoppable,
+        connection: duckdb.DuckDBPyConnection,
+        query: str,
+        *,
+        source: str,
+        notes: tuple[str, ...],
+    ) -> None:
+        self.notes = notes
+        self.truncated = False
+        self._asked, self._connection = asked, connection
+        self._query, self._source = query, source
+        self.columns, self._types = self._run(lambda: _begin(connection, query))
+        self.types = _given_types(self._types)
+
+    def batches(self, limit: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """At most ``limit`` rows, once; None gives all. The database is let go after the last one, so that
+        nobody waits for it while the answer goes on its way. Raises QueryError, KeyboardInterrupt."""
+        zoned = any(map(_WITH_ZONE.search, self._types))
+        left = limit
+        while True:
+            size = _BATCH if left is None else min(_BATCH, left + 1)  # whether there is more
+            batch = self._run(partial(self._connection.fetchmany, size))
+            if left is not None:
+                self.truncated = len(batch) > left
+                batch = batch[:left]
+                left -= len(batch)
+            if not batch:
+                break
+            yield [_with_zones(row, self._types) for row in batch] if zoned else batch
+        self._asked.close()
+
+    def _run(self, work: Callable[[], T]) -> T:
+        import duckdb
+
+        try:
+            return self._asked.run(work)
+        except duckdb.Error as error:
+            raise _query_error(self._query, error, self._source, self.notes) from error
 
 
 def read_query(file: Path) -> str:
@@ -94,57 +145,55 @@ def decode_query(content: bytes, source: str) -> str:
         ) from error
 
 
+@contextmanager
+def open_query(
+    database_file: Path | None,
+    query: str,
+    *,
+    wait_s: float = 0.0,
+    source: str = "",
+    over: Path | None = None,
+) -> Iterator[OpenQuery]:
+    """Begin one SELECT, whose rows come in batches.
+
+    ``source``: the file the query is from. ``over``: a folder whose data files are tables too; with it there
+    may be no database. Raises QueryError, with the place in the query where there is one, and what
+    ``connect_read_only`` raises.
+    """
+    if not _is_text(query):
+        raise QueryError("The query is not valid text.", next_step="Retype it.")
+    with ExitStack() as opened:
+        staged = opened.enter_context(staged_files(over, query)) if over is not None else None
+        connection = connect_read_only(database_file, wait_s=wait_s, staged=staged)
+        asked = Stoppable(connection)
+        opened.callback(asked.close)
+        notes = _notes(connection, staged, query) if staged else ()
+        yield OpenQuery(asked, connection, query, source=source, notes=notes)
+
+
 def run_read_only(
     database_file: Path | None,
     query: str,
     *,
     limit: int | None = None,
     wait_s: float = 0.0,
-    source: str = "",
     over: Path | None = None,
 ) -> QueryResult:
-    """Run one SELECT and give at most ``limit`` rows; None gives all.
-
-    ``source``: the file the query is from. ``over``: a folder whose data files are tables too; with it there
-    may be no database. Raises QueryError, with the place in the query where there is one, and what
-    ``connect_read_only`` raises.
-    """
-    import duckdb
-
-    if not _is_text(query):
-        raise QueryError("The query is not valid text.", next_step="Retype it.")
-    with ExitStack() as opened:
-        staged = opened.enter_context(staged_files(over, query)) if over is not None else None
-        connection = connect_read_only(database_file, wait_s=wait_s, staged=staged)
-        asked = Stoppable(connection, lambda: _ask(connection, query, limit))
-        opened.callback(asked.close)
-        notes = _notes(connection, staged, query) if staged else ()
-        try:
-            columns, types, rows = asked.run()
-        except duckdb.Error as error:
-            raise _query_error(query, error, source, notes) from error
-    truncated = limit is not None and len(rows) > limit
-    return QueryResult(columns, types, rows[:limit] if truncated else rows, truncated, notes)
+    """Run one SELECT and give at most ``limit`` rows, whole; None gives all. Raises as ``open_query``."""
+    with open_query(database_file, query, wait_s=wait_s, over=over) as asked:
+        rows = [row for batch in asked.batches(limit) for row in batch]
+        return QueryResult(asked.columns, asked.types, rows, asked.truncated, asked.notes)
 
 
-def _ask(
-    connection: duckdb.DuckDBPyConnection, query: str, limit: int | None
-) -> tuple[tuple[str, ...], tuple[str, ...], list[tuple[Any, ...]]]:
-    """Columns, types and rows, one more than ``limit`` where there are more."""
+def _begin(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns and DuckDB's types; the rows are left to fetch. DuckDB makes them as they are asked for."""
     _check_one_select(connection, query)
     connection.execute(query)
     described = connection.description or ()
     columns, types = (tuple(str(column[place]) for column in described) for place in (0, 1))
-    zoned = any(map(_WITH_ZONE.search, types))
-    if zoned:
+    if any(map(_WITH_ZONE.search, types)):
         connection.execute(_in_utc(query, types))
-    rows: list[tuple[Any, ...]] = []
-    while limit is None or len(rows) <= limit:
-        batch = connection.fetchmany(_BATCH if limit is None else min(_BATCH, limit + 1 - len(rows)))
-        if not batch:
-            break
-        rows += (_with_zones(row, types) for row in batch) if zoned else batch
-    return columns, _given_types(types), rows
+    return columns, types
 
 
 def _in_utc(query: str, types: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import duckdb
@@ -19,49 +19,51 @@ _LOOK_S = 0.5  # a wait without a limit hears no signal on every system
 T = TypeVar("T")
 
 
-class Stoppable(Generic[T]):
-    """One piece of work on one connection.
+class Stoppable:
+    """One connection, and one piece of work on it after the other.
 
     >>> import duckdb
-    >>> Stoppable(duckdb.connect(), lambda: 3).run()
+    >>> Stoppable(duckdb.connect()).run(lambda: 3)
     3
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
-        self._work = work
-        self._answers: list[T] = []
-        self._failures: list[BaseException] = []
+        self._thread: Thread | None = None
         self._done = Event()  # a join that Ctrl-C ends takes the thread itself for ended
-        self._thread = Thread(target=self._do, daemon=True)  # which keeps no process alive
 
-    def run(self) -> T:
+    def run(self, work: Callable[[], T]) -> T:
         """Raises what the work raised, and KeyboardInterrupt."""
         import duckdb
 
+        answers: list[T] = []
+        failures: list[BaseException] = []
+        self._done = done = Event()
+
+        def do() -> None:
+            try:
+                answers.append(work())
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                failures.append(error)
+            finally:
+                done.set()
+
+        self._thread = Thread(target=do, daemon=True)  # which keeps no process alive
         self._thread.start()
         try:
-            while not self._done.wait(_LOOK_S):
+            while not done.wait(_LOOK_S):
                 pass
         except KeyboardInterrupt:
             self._connection.interrupt()
-            self._done.wait(_GRACE_S)
+            done.wait(_GRACE_S)
             raise
-        if not self._failures:
-            return self._answers[0]
-        if isinstance(self._failures[0], duckdb.InterruptException):
-            raise KeyboardInterrupt from self._failures[0]
-        raise self._failures[0]
+        if not failures:
+            return answers[0]
+        if isinstance(failures[0], duckdb.InterruptException):
+            raise KeyboardInterrupt from failures[0]
+        raise failures[0]
 
     def close(self, *_: Any) -> None:
         """Close the connection, but for one that still works: to close that would be to wait for it."""
-        if self._done.is_set() or not self._thread.is_alive():  # it may never have begun
+        if self._done.is_set() or self._thread is None or not self._thread.is_alive():
             self._connection.close()
-
-    def _do(self) -> None:
-        try:
-            self._answers.append(self._work())
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            self._failures.append(error)
-        finally:
-            self._done.set()
