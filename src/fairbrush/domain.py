@@ -14,6 +14,9 @@ class Doing(StrEnum):
     ARTIST_ADD = "artist add"
     ARTIST_WORKS = "artist works"
     ARTIST_IMPORT = "artist import"
+    EMBED = "embed"
+    VALIDATE = "validate"
+    AUDIT_RUN = "audit run"
 
 
 class EmbedStatus(StrEnum):

@@ -109,12 +109,15 @@ class Lookup:
         inputs: Sequence[MixInput] = (),
         calibration: str | None = None,
         needs_b: bool = True,
+        refused_by: Doing | None = None,
     ) -> None:
         """``prompt``: of every image asked about; None: what its file says, unless not ``metadata``.
         ``value``: the policy's where None; ``facets`` embeds an image's crops too. ``inputs``: what every
         image asked about was mixed from; then no prompt is read. ``calibration``: its id or the first digits
         of it; ``NO_CALIBRATION``: none; None: the policy's. The policy's b stays what it says; without
         ``needs_b``, where no money follows, it is the default where none was measured of the model.
+        ``refused_by``: the command that images are refused by, which is kept; None: attribute, where it
+        records.
 
         Raises WorkspaceError, PolicyError, IndexUnusableError, EligibilityError, RegistryError, and
         CalibrationError for a calibration that is not here or does not cover what is asked.
@@ -128,6 +131,7 @@ class Lookup:
         self._intervals = intervals
         self._settings = settings
         self._record = record
+        self._refused_by = refused_by or (Doing.ATTRIBUTE if record else None)
         # a whole block of parameters may have been pasted, the negative prompt in it
         self._prompt = None if prompt is None else parse_parameters(prompt).prompt or ""
         self._reads_metadata = metadata and prompt is None and not inputs
@@ -198,14 +202,15 @@ class Lookup:
                 now = datetime.now(UTC)
                 records = [to_record(a.attribution, now=now) for a in answers if a.attribution is not None]
                 write_pending(self.workspace / RECORDS, records)
-            self.note_refused([a for a in answers if a.attribution is None and a.reason != FORGOTTEN])
+            self.note_refused([a for a in answers if a.attribution is None])
             yield from answers
 
     def note_refused(self, refused: Sequence[Refused]) -> None:
         """Keep which images gave no answer, and why, unless asked not to record."""
-        if self._record:
+        if self._refused_by is not None:
+            lasting = [one for one in refused if one.reason != FORGOTTEN]
             now = datetime.now(UTC)
-            note_refusals(self.workspace / RECORDS, refused, doing=Doing.ATTRIBUTE, now=now)
+            note_refusals(self.workspace / RECORDS, lasting, doing=self._refused_by, now=now)
 
     def _answer_batch(self, paths: Sequence[Path]) -> list[Answer]:
         """Answer from one index: where it was rewritten meanwhile (an erasure), from the new one."""
@@ -233,6 +238,7 @@ class Lookup:
         for one in self._inputs:
             of_input = embedded[one.path]
             if isinstance(of_input, Answer):
+                self.note_refused([of_input])
                 raise MixError(f"The input {one.path} is not usable: {of_input.reason}. {of_input.detail}")
             try:
                 styled = self.index.styled(of_input.vectors.reshape(-1, self.index.dim)[0])

@@ -227,12 +227,14 @@ def test_images_that_moved_are_found_by_their_bytes(earned: Earned, audit: Path,
     try:
         ran = command(audit, *RUN, "--budget", 1, "--json")
         assert (ran.code, [one["reason"] for one in ran.json["images"]]) == (1, ["no file"])
+        refused = rows(audit, "SELECT reason, doing FROM refused_images")
+        assert refused == [{"reason": "missing", "doing": "audit run"}]
         ran = command(audit, *RUN, "--images", moved, "--json")
         reasons = [one["reason"] for one in ran.json["images"]]
         assert sorted(map(str, reasons)) == ["None", "no prompt"]
         assert all(Path(one["file"]).parent == moved for one in ran.json["images"])
-        refused = command(audit, *RUN, "--images", tmp_path / "none")
-        assert (refused.code, "is no folder" in refused.stderr) == (2, True)
+        ran = command(audit, *RUN, "--images", tmp_path / "none")
+        assert (ran.code, "is no folder" in ran.stderr) == (2, True)
     finally:
         hidden.rename(earned.workspace.parent / "art")
 

@@ -87,6 +87,35 @@ def test_works_that_are_refused_are_kept_with_the_command_that_did(
     ]
 
 
+def test_images_that_are_not_embedded_are_kept_where_there_is_a_workspace(
+    workspace: Path, broken: Path, tmp_path: Path
+) -> None:
+    absent = tmp_path / "absent.png"
+    with Store.open(workspace):  # it waits for nobody
+        assert command(workspace, "embed", broken, absent).code == 1
+    assert rows(workspace, REFUSED) == [
+        {"path": str(absent), "reason": "missing", "doing": "embed"},
+        {"path": str(broken), "reason": "truncated", "doing": "embed"},
+    ]
+    plain = tmp_path / "no workspace"
+    plain.mkdir()
+    assert command(plain, "embed", broken).code == 1
+    assert not (plain / "records").exists()
+
+
+def test_an_image_that_cannot_be_measured_is_kept(workspace: Path, gallery: Gallery, broken: Path) -> None:
+    measure = ["validate", "--prompt", "a fox"]
+    assert command(workspace, *measure, broken, "--no-record").code == 2
+    assert pending(workspace) == []
+    assert command(workspace, *measure, broken).code == 2
+    inputs = ["--inputs", gallery.credited, f"{broken}:1"]
+    assert command(workspace, *measure, *inputs).code == 2
+    assert command(workspace, "attribute", gallery.credited, *inputs).code == 2
+    assert rows(workspace, REFUSED) == [
+        {"path": str(broken), "reason": "truncated", "doing": doing} for doing in ("attribute", "validate")
+    ]
+
+
 def test_an_erasure_takes_refusals_among_the_works_and_under_the_name(tmp_path: Path) -> None:
     workspace = tmp_path / "space"
     create_workspace(workspace)

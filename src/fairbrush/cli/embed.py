@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,8 +27,8 @@ from fairbrush.cli.output import (
     write_answer,
 )
 from fairbrush.cli.progress import progress
-from fairbrush.config import Settings, home_expanded, load_settings
-from fairbrush.domain import EmbedOutcome, EmbedStatus
+from fairbrush.config import CONFIG_NAME, Settings, home_expanded, load_settings
+from fairbrush.domain import Doing, EmbedOutcome, EmbedStatus
 from fairbrush.errors import ExitCode, FairbrushError, NoInputError
 
 if TYPE_CHECKING:
@@ -99,12 +100,14 @@ def _embed(
                     outcomes.append(outcome)
                     report(outcome)
             except (KeyboardInterrupt, FairbrushError):
+                _note_failed(outcomes, settings)
                 kept = sum(outcome.status is not EmbedStatus.FAILED for outcome in outcomes)
                 say(
                     f"{kept} of {len(found.images)} images are embedded and kept. "
                     "The same command goes on from there."
                 )
                 raise
+        _note_failed(outcomes, settings)
         elapsed_s = time.monotonic() - started
         if session.space.damaged_reads:
             say(f"The cache {session.cache_folder} held damaged vectors of these images: computed again.")
@@ -118,6 +121,17 @@ def _embed(
         )
     if any(outcome.status is EmbedStatus.FAILED for outcome in outcomes):
         raise typer.Exit(ExitCode.SOME_INPUTS_FAILED)
+
+
+def _note_failed(outcomes: Sequence[EmbedOutcome], settings: Settings) -> None:
+    """Keep which images failed, and why, where there is a workspace."""
+    from fairbrush.ledger.records import note_refusals
+    from fairbrush.workspace import RECORDS
+
+    if settings.workspace is None or not (settings.workspace / CONFIG_NAME).is_file():
+        return
+    failed = [outcome for outcome in outcomes if outcome.status is EmbedStatus.FAILED]
+    note_refusals(settings.workspace / RECORDS, failed, doing=Doing.EMBED, now=datetime.now(UTC))
 
 
 def _in_input_order(

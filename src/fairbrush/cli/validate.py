@@ -40,7 +40,7 @@ from fairbrush.cli.output import (
     write_answer,
 )
 from fairbrush.cli.registry import workspace_settings
-from fairbrush.domain import CHOOSABLE_VALUES, Value
+from fairbrush.domain import CHOOSABLE_VALUES, Doing, Value
 from fairbrush.embedding.encoder import Device
 from fairbrush.errors import ConfigError
 
@@ -217,7 +217,8 @@ def validate(
         metadata=not no_metadata,
     )
     with drawing_progress() as report:
-        study = measure(settings, order, report=report)
+        refused_by = None if no_record else Doing.VALIDATE
+        study = measure(settings, order, refused_by=refused_by, report=report)
     rows = [row for reading in study.readings for row in _rows(study, reading)]
     if format_ is Format.TABLE:
         write_answer(_words(study), output)

@@ -20,6 +20,7 @@ from fairbrush.chain.canonical import canonical_digest
 from fairbrush.corpus.eligibility import CREDITED
 from fairbrush.corpus.generation.facts import GenerationMetadata
 from fairbrush.corpus.hints import NameFinder
+from fairbrush.domain import Doing
 from fairbrush.errors import (
     PromptError,
     ValidationError,
@@ -126,9 +127,11 @@ def validate(
     order: Order,
     *,
     generator: LazyGenerator | None = None,
+    refused_by: Doing | None = None,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> Study:
-    """Measure one image. generator: the order's, for a caller that measures several.
+    """Measure one image. generator: the order's, for a caller that measures several. refused_by: the command
+    to keep an image's refusal of; None keeps none.
 
     Raises what a look-up, loading a generator and regenerating raise, PromptError, and ValidationError where
     nobody can play.
@@ -137,7 +140,7 @@ def validate(
         raise ValidationError("There is no image, and nothing to make one from.", next_step="Name an image.")
     notes: list[str] = []
     with ExitStack() as stack:
-        lookup = stack.enter_context(_opened(settings, order))
+        lookup = stack.enter_context(_opened(settings, order, refused_by))
         notes += filter(None, [lookup.assumed_b])
         asked = _ask(settings, lookup, order, notes, generator)
         # before hours of drawing: an encoder that cannot be used is refused
@@ -165,7 +168,7 @@ class _Asked:
     made_with_seed: int | None = None
 
 
-def _opened(settings: Settings, order: Order) -> Lookup:
+def _opened(settings: Settings, order: Order, refused_by: Doing | None) -> Lookup:
     return Lookup(
         settings,
         model=order.model,
@@ -177,6 +180,7 @@ def _opened(settings: Settings, order: Order) -> Lookup:
         inputs=order.inputs,
         calibration=order.calibration,
         needs_b=False,
+        refused_by=refused_by,
     )
 
 

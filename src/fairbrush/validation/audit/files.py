@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from fairbrush.corpus.images import ImageLimits, find_images, hash_file
+from fairbrush.corpus.images import ImageLimits, Refusal, RefusalReason, find_images, hash_file
 from fairbrush.errors import AuditError, ImageRefusedError
 from fairbrush.spreadsheets import formula_undone
 
@@ -28,12 +28,18 @@ class ImageFiles:
             raise AuditError(f"--images {folder} is no folder.", next_step="Name the folder of the images.")
         self._folder, self._limits = folder, limits
         self._by_digest: dict[str, Path] | None = None
+        self._refusals: dict[Path, Refusal] = {}
 
     def find(self, sha256: str, remembered: str | None) -> Path | None:
         """The file of an image; None where there is none. remembered: the path when it was asked about."""
         if remembered is not None and self._digest(Path(remembered)) == sha256:
             return Path(remembered)
         return self._in_folder().get(sha256)
+
+    def refusals(self, remembered: str | None) -> list[Refusal]:
+        """Why the file there was not read, if it was not."""
+        found = self._refusals.get(Path(remembered)) if remembered is not None else None
+        return [found] if found is not None else []
 
     def _in_folder(self) -> Mapping[str, Path]:
         if self._by_digest is None:
@@ -46,7 +52,8 @@ class ImageFiles:
     def _digest(self, path: Path) -> str | None:
         try:
             return hash_file(path, self._limits)
-        except ImageRefusedError:
+        except ImageRefusedError as refused:
+            self._refusals[path] = Refusal(path, RefusalReason(refused.reason), refused.detail)
             return None
 
 

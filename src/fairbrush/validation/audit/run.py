@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from fairbrush.chain.canonical import canonical_digest, decimal_text
 from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.eligibility import Eligibility, read_eligibility
 from fairbrush.corpus.hints import NameFinder
-from fairbrush.corpus.images import image_limits
+from fairbrush.corpus.images import Refusal, image_limits
+from fairbrush.domain import Doing
 from fairbrush.errors import (
     AuditError,
     ConfigError,
@@ -28,6 +30,7 @@ from fairbrush.errors import (
     ValidationError,
 )
 from fairbrush.index.search import open_index
+from fairbrush.ledger.records import note_refusals
 from fairbrush.store import utc_now
 from fairbrush.validation.audit.files import ImageFiles
 from fairbrush.validation.audit.plan import Plan, find_plan
@@ -47,7 +50,7 @@ from fairbrush.validation.order import Order, generator_of, metadata_of, prompt_
 from fairbrush.validation.prompts import content_of
 from fairbrush.validation.regenerate import Progress
 from fairbrush.validation.validate import validate
-from fairbrush.workspace import INDEXES, require_workspace
+from fairbrush.workspace import INDEXES, RECORDS, require_workspace
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -244,6 +247,7 @@ class _Measuring:
         loaded = self.generators[record.model_id]
         path = self.files.find(unit.image_sha256, record.path)
         if path is None:
+            self._note(self.files.refusals(record.path))
             where = record.path or "a place that was not recorded"
             return _failed(
                 unit,
@@ -272,6 +276,7 @@ class _Measuring:
                 replace(self.settings, policy=record.policy),  # beside the answer that pays, not today's
                 replace(order, artists=players),
                 generator=loaded.generator,
+                refused_by=Doing.AUDIT_RUN,
                 report=report,
             )
         except ValidationError as error:
@@ -283,6 +288,10 @@ class _Measuring:
             return _failed(unit, path, Failure.NOT_USABLE, protocol, error.message, what_next)
         result = _result(study, record, gone, eligibility, protocol)
         return Tried(unit, path, result, made=study.made), study
+
+    def _note(self, refusals: Sequence[Refusal]) -> None:
+        records = require_workspace(self.settings.workspace) / RECORDS
+        note_refusals(records, refusals, doing=Doing.AUDIT_RUN, now=datetime.now(UTC))
 
     def _named(self, order: Order) -> tuple[str, ...] | None:
         """The artists the prompt names; None where there is no prompt. Raises PromptError."""
