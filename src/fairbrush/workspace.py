@@ -33,6 +33,8 @@ REGENERATIONS = "regenerations"  # made by fairbrush validate; disposable, so in
 PENDING_RECORDS = f"{RECORDS}/pending"
 FOLDERS = (EMBEDDINGS, THUMBNAILS, PENDING_RECORDS, INDEXES)
 
+_OWN = (EMBEDDINGS, THUMBNAILS, INDEXES, RECORDS, CALIBRATIONS, REGENERATIONS)
+
 BACKUP_SCHEMA = "fairbrush.backup/1"
 _MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1024 * 1024
@@ -121,6 +123,17 @@ def require_workspace(folder: Path | None) -> Path:
             next_step="Make one: fairbrush init, or name one: fairbrush --workspace DIR ...",
         )
     return folder
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether a path is a workspace's database or settings, or a file in its folders."""
+    real = Path(os.path.realpath(path))
+    for folder in real.parents:
+        if (folder / CONFIG_NAME).is_file():
+            first = real.relative_to(folder).parts[0]
+            is_kept = first in _OWN and real.exists()
+            return is_kept or first == CONFIG_NAME or first.startswith(DATABASE_NAME)
+    return False
 
 
 def back_up(

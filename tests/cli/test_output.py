@@ -15,7 +15,7 @@ import duckdb
 import pytest
 from running import Fairbrush
 
-from fairbrush.cli.output import Format, choose_format, emit, table
+from fairbrush.cli.output import Format, check_output, choose_format, emit, table
 from fairbrush.errors import ConfigError
 
 HOSTILE = {
@@ -256,6 +256,22 @@ def test_a_file_that_is_replaced_stays_what_it_was_to_others(tmp_path: Path) -> 
     other.hardlink_to(answer)
     emit([{"n": 2}], Format.CSV, output=answer)
     assert other.read_text() == answer.read_text() == "n\n2\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fairbrush.duckdb", "fairbrush.duckdb.wal", "fairbrush.toml", "indexes/CURRENT", "link.csv"],
+)
+def test_no_answer_takes_the_place_of_the_workspace_itself(tmp_path: Path, name: str) -> None:
+    space = tmp_path / "space"
+    (space / "indexes").mkdir(parents=True)
+    for own in ("fairbrush.toml", "fairbrush.duckdb", "indexes/CURRENT"):
+        (space / own).write_text("mine")
+    (space / "link.csv").symlink_to("fairbrush.duckdb")
+    with pytest.raises(ConfigError, match="the workspace itself is kept there"):
+        check_output(space / name)
+    for answer in (space / "top.csv", space / "indexes" / "list.csv", tmp_path / "fairbrush.duckdb"):
+        check_output(answer)
 
 
 def test_an_answer_goes_through_a_named_pipe(tmp_path: Path) -> None:

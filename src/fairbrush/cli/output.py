@@ -114,6 +114,8 @@ def check_output(output: Path) -> None:
 
 
 def _output_problem(output: Path) -> str | None:
+    from fairbrush.workspace import is_own_file
+
     if output.is_dir():
         return "it is a folder"
     if not output.absolute().parent.is_dir():
@@ -121,6 +123,8 @@ def _output_problem(output: Path) -> str | None:
     # ``-o *.png`` would take the first image for the answer's place
     if output.suffix.lower() in IMAGE_EXTENSIONS:
         return "it is named like an image"
+    if is_own_file(output):
+        return "the workspace itself is kept there"
     place = output if output.exists() else output.absolute().parent
     return None if os.access(place, os.W_OK) else "it is not permitted"
 
