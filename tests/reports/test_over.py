@@ -90,6 +90,11 @@ def test_only_files_that_the_query_names_are_read(folder: Path) -> None:
         over(folder, "FROM damaged")
 
 
+def test_what_a_killed_command_left_half_written_is_no_table(folder: Path) -> None:
+    (folder / ".draft-77-sums.parquet").write_bytes(b"half of")
+    assert over(folder, "SELECT 1").rows == [(1,)]  # which names no file, so that all are read
+
+
 def test_a_name_within_a_word_is_not_named(folder: Path) -> None:
     (folder / "sale.json").write_text("no JSON")
     assert over(folder, "SELECT count(*) FROM sales").rows == [(2,)]

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairbrush.durable import DRAFT_PREFIX
 from fairbrush.errors import QueryError
 from fairbrush.reports.parquet import quoted
 from fairbrush.reports.stoppable import Stoppable
@@ -106,7 +107,11 @@ def find_data_files(folder: Path) -> tuple[list[DataFile], list[str]]:
     """The folder's own data files by name, and a line for each that is not offered. Raises QueryError."""
     try:
         root = folder.resolve(strict=True)
-        paths = sorted(path for path in root.iterdir() if path.suffix.lower() in _READERS)
+        paths = sorted(
+            path
+            for path in root.iterdir()
+            if path.suffix.lower() in _READERS and not path.name.startswith(DRAFT_PREFIX)
+        )
     except OSError as error:
         raise QueryError(
             f"{folder} cannot be read: {error.strerror}.", next_step="Give --over a folder."
