@@ -117,5 +117,13 @@ def test_what_is_neither_text_nor_number_is_written_in_words() -> None:
     ]
 
 
+def test_a_long_table_is_one_table_whatever_stands_in_its_last_lines() -> None:
+    rows = [{"n": n, "text": "plain"} for n in range(3_000)] + [{"n": 3_000, "text": "car\rriage"}]
+    header, *lines = csv.reader(io.StringIO(csv_text(iter(rows), ["n", "text"]), newline=""))
+    assert header == ["n", "text"]
+    assert lines == [[str(row["n"]), row["text"]] for row in rows]
+    assert csv_text(rows, ["n", "text"]).endswith('\n2999,plain\n3000,"car\rriage"\n')
+
+
 def test_no_columns_give_no_text() -> None:
     assert csv_text([], []) == ""

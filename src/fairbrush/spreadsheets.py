@@ -24,7 +24,7 @@ _AT_START = rf"(?=[{_PASSED_OVER}]*[{_SIGNS}\t\r\n])"
 _AFTER_END = rf"(?=[{_PASSED_OVER}]*[{_SIGNS}])"
 _FORMULA = re.compile(rf"\A{_AT_START}|(?<=[;\t\r\n]){_AFTER_END}")
 _ESCAPED = re.compile(rf"\A'{_AT_START}|(?<=[;\t\r\n])'{_AFTER_END}")
-_LINES_AT_ONCE = 4_096
+_LINES_AT_ONCE = 1_024
 _NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
 
 
@@ -63,13 +63,26 @@ def csv_parts(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> Iterat
     lines = chain(
         [[no_formula(name) for name in names]], ([csv_cell(row[name]) for name in names] for row in rows)
     )
+    # Python's writer leaves a lone carriage return unquoted, and readers take it for the end of the line.
+    first = list(islice(lines, _LINES_AT_ONCE))
+    dialect = csv.unix_dialect if any(map(_has_return, first)) else csv.excel
+    yield _csv_of(first, dialect)
     while part := list(islice(lines, _LINES_AT_ONCE)):
-        # Python's writer leaves a lone carriage return unquoted, and readers take it for the end of the line.
-        has_return = any("\r" in cell for line in part for cell in line)
-        stream = io.StringIO()
-        dialect = csv.unix_dialect if has_return else csv.excel
-        csv.writer(stream, dialect=dialect, lineterminator="\n").writerows(part)
-        yield stream.getvalue()
+        if dialect is csv.excel and any(map(_has_return, part)):  # too late to quote every cell of the table
+            yield "".join(_csv_of([line], csv.excel, "\r\n").removesuffix("\r\n") + "\n" for line in part)
+        else:
+            yield _csv_of(part, dialect)
+
+
+def _has_return(line: Sequence[str]) -> bool:
+    return any("\r" in cell for cell in line)
+
+
+def _csv_of(lines: Sequence[Sequence[str]], dialect: type[csv.Dialect], line_end: str = "\n") -> str:
+    """What the end of a line holds is quoted within a cell."""
+    stream = io.StringIO()
+    csv.writer(stream, dialect=dialect, lineterminator=line_end).writerows(lines)
+    return stream.getvalue()
 
 
 def csv_cell(value: Any) -> str:

@@ -65,6 +65,8 @@ def test_csv_and_parquet_give_hostile_names_back_where_they_are_text(
     fairbrush: Fairbrush, cache: Path, hostile: list[str]
 ) -> None:
     ran = fairbrush("embed", "hostile", "--cache", cache, "--csv")
+    table = fairbrush.home / "answer.csv"
+    table.write_bytes(ran.stdout)
     rows = csv.DictReader(io.StringIO(ran.stdout.decode("utf-8"), newline=""))
     assert [row["path"] for row in rows] == [as_text(path) for path in hostile]
     file = fairbrush.home / "answer.parquet"
@@ -74,15 +76,9 @@ def test_csv_and_parquet_give_hostile_names_back_where_they_are_text(
         found = database.execute("SELECT path FROM read_parquet(?)", [str(file)]).fetchall()
         assert found == [(as_text(path),) for path in hostile]
         (duck,) = database.execute(
-            "SELECT list(path) FROM read_csv(?, header = true)", [str(write_csv(fairbrush, cache))]
+            "SELECT list(path) FROM read_csv(?, header = true)", [str(table)]
         ).fetchall()
         assert sorted(duck[0]) == sorted(map(as_text, hostile))
-
-
-def write_csv(fairbrush: Fairbrush, cache: Path) -> Path:
-    file = fairbrush.home / "answer.csv"
-    assert fairbrush("embed", "hostile", "--cache", cache, "--csv", "-o", file).stdout == b""
-    return file
 
 
 def test_hostile_names_steer_no_terminal(fairbrush: Fairbrush, cache: Path, hostile: list[str]) -> None:

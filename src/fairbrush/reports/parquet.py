@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 _AS_TEXT = ("BIGNUM", "BIT", '"NULL"')
 _LARGE = ("HUGEINT", "UHUGEINT")  # a sum of whole numbers is one; Parquet would make a DOUBLE of it
 _LARGEST = 2**63 - 1
-_ROWS_AT_ONCE = 4_096
-_CONFIG: DuckDBConfig = {"memory_limit": "512MB", "threads": 1}  # of several, each would hold a part
+_ROWS_AT_ONCE = 1_024
+_CONFIG: DuckDBConfig = {"memory_limit": "256MB", "threads": 1}  # of several, each would hold a part
 _SIZES = {"VARCHAR": "strlen", "JSON": "strlen", "BLOB": "octet_length"}
-_GROUP_ROWS, _GROUP_BYTES = 122_880, 2**26  # DuckDB's own, and what of long texts is held at once
+_GROUP_ROWS, _GROUP_BYTES = 122_880, 2**25  # DuckDB's own, and what of long texts is held at once
 
 
 def write_parquet(

@@ -52,7 +52,7 @@ _NODE = re.compile(r'"type"\s*:\s*"(\w+_NODE)"')
 _ZONED = "TIMESTAMP WITH TIME ZONE"
 _WITH_ZONE = re.compile(f"{_ZONED}|TIMESTAMPTZ_NS")  # lists and structs of them too
 _TOLD = 20  # files that are left out, by name
-_BATCH = 4_096  # rows at a time, whatever an answer has
+_BATCH = 1_024  # rows at a time, whatever an answer has
 
 MOST_BYTES = 2**20  # of a query in a file
 _LONGEST_OPTIONS = 16  # words of EXPLAIN (ANALYZE, FORMAT json)
