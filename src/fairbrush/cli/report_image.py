@@ -16,7 +16,8 @@ from fairbrush.errors import ConfigError
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from fairbrush.reports.pages.image.facts import ImageReport, Person
+    from fairbrush.reports.pages.image.facts import ImageReport
+    from fairbrush.reports.pages.image.people import Person
 
 
 def image(
@@ -102,7 +103,7 @@ def _facts(report: ImageReport) -> Row:
 
 def _money_lines(report: ImageReport) -> list[str]:
     """What the image earned, each part in a line; amounts that have a fraction of a cent are rounded."""
-    from fairbrush.reports.pages.image.facts import summed
+    from fairbrush.reports.pages.image.earned import summed
 
     lines = []
     for currency, earned in report.money.by_currency.items():

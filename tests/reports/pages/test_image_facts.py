@@ -17,7 +17,8 @@ from fairbrush.ledger.disputes import State
 from fairbrush.ledger.lines import settled_images
 from fairbrush.ledger.moves import artist_of
 from fairbrush.ledger.settled import Purpose, list_settlements, purpose, read_frozen
-from fairbrush.reports.pages.image.facts import ImageReport, MoneyPart, Pays, Place, Step, Unexplained, summed
+from fairbrush.reports.pages.image.earned import MoneyPart, Pays, Place, Step, summed
+from fairbrush.reports.pages.image.facts import ImageReport, Unexplained
 from fairbrush.reports.pages.image.reading import read_report
 from fairbrush.store import utc_now
 from fairbrush.uncertainty import Confidence

@@ -11,15 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from fairbrush.ledger.exactly import fraction_text
-from fairbrush.reports.pages.image.facts import (
-    Contested,
-    Credit,
-    EarnedLine,
-    ImageReport,
-    Money,
-    MoneyPart,
-    Person,
-)
+from fairbrush.reports.pages.image.earned import EarnedLine, Money, MoneyPart
+from fairbrush.reports.pages.image.facts import Contested, Credit, ImageReport
+from fairbrush.reports.pages.image.people import Person
 
 SCHEMA = "fairbrush.report_image/1"
 

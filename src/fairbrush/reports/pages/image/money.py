@@ -40,16 +40,9 @@ from fairbrush.ledger.policies import policy_on
 from fairbrush.ledger.settled import Frozen, read_frozen
 from fairbrush.ledger.standings import assess, developer_accounts, read_facts
 from fairbrush.ledger.terms import Terms, Unattributed
-from fairbrush.reports.pages.image.facts import (
-    E12,
-    EarnedLine,
-    Example,
-    Money,
-    MoneyPart,
-    Pays,
-    Person,
-    Step,
-)
+from fairbrush.reports.pages.image.earned import EarnedLine, Example, Money, MoneyPart, Pays, Step
+from fairbrush.reports.pages.image.facts import E12
+from fairbrush.reports.pages.image.people import Person
 from fairbrush.reports.pages.image.whereabouts import Credited, Division, Whereabouts, rests
 
 if TYPE_CHECKING:

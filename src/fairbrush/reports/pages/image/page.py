@@ -18,17 +18,9 @@ from fairbrush.errors import ImageRefusedError, ReportError
 from fairbrush.reports.pages.charts import COLOURS
 from fairbrush.reports.pages.image import phrases
 from fairbrush.reports.pages.image.drawn import Bar, bars_svg
-from fairbrush.reports.pages.image.facts import (
-    E12,
-    Credit,
-    EarnedLine,
-    ImageReport,
-    MoneyPart,
-    Person,
-    Place,
-    Step,
-    summed,
-)
+from fairbrush.reports.pages.image.earned import EarnedLine, MoneyPart, Place, Step, summed
+from fairbrush.reports.pages.image.facts import E12, Credit, ImageReport
+from fairbrush.reports.pages.image.people import Person
 from fairbrush.reports.pages.page import render
 from fairbrush.reports.pages.pictures import picture, thumbnail
 from fairbrush.reports.pages.words import Words, visible

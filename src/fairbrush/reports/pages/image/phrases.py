@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from fairbrush.ledger.disputes import State
 from fairbrush.reports.pages.charts import COLOURS
-from fairbrush.reports.pages.image.facts import Pays, Place, Step, Unexplained
+from fairbrush.reports.pages.image.earned import Pays, Place, Step
+from fairbrush.reports.pages.image.facts import Unexplained
 from fairbrush.reports.pages.words import later
 from fairbrush.uncertainty import Confidence
 

@@ -13,7 +13,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairbrush.corpus.consent import effective_consents
 from fairbrush.domain import Consent, HintSource, Value
 from fairbrush.errors import RecordError
 from fairbrush.ledger.disputes import Dispute, State, Subject, read_contests, read_disputes
@@ -28,20 +27,18 @@ from fairbrush.reports.pages.image.facts import (
     ImageReport,
     MixedImage,
     OtherAnswer,
-    Person,
     RunnerUp,
     Unexplained,
     Versions,
 )
 from fairbrush.reports.pages.image.money import read_money
+from fairbrush.reports.pages.image.people import People, Person, read_people
 from fairbrush.uncertainty import Confidence
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from fairbrush.store import Store
-
-People = Mapping[str, Person]
 
 
 def read_report(store: Store, attribution_id: str, *, now: datetime) -> ImageReport:
@@ -97,13 +94,6 @@ def read_report(store: Store, attribution_id: str, *, now: datetime) -> ImageRep
         committed=_committed(connection, attribution_id),
         versions=_versions(identity, about, digest),
     )
-
-
-def read_people(connection: DuckDBPyConnection, *, now: datetime) -> dict[str, Person]:
-    """Every artist entry by id."""
-    consents = effective_consents(connection, now=now)
-    rows = connection.execute("SELECT artist_id, coalesce(name, '') FROM artist").fetchall()
-    return {artist_id: Person(artist_id, name, consents[artist_id]) for artist_id, name in rows}
 
 
 def _person(artist_id: str, people: People) -> Person:

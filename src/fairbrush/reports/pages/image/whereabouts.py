@@ -19,7 +19,8 @@ from fairbrush.ledger.book import Account, AccountKind, EntryKind
 from fairbrush.ledger.choices import PayoutStatus
 from fairbrush.ledger.moves import Move, artist_of, read_moves
 from fairbrush.ledger.payouts import list_payouts
-from fairbrush.reports.pages.image.facts import MoneyPart, Person, Place, Step
+from fairbrush.reports.pages.image.earned import MoneyPart, Place, Step
+from fairbrush.reports.pages.image.people import Person
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -1,0 +1,136 @@
+"""What the page about one answer shows of money: facts, without a word of any language.
+
+The one rule: amounts are exact fractions of minor units; those of a line sum to what it brought the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from fractions import Fraction
+
+from fairbrush.reports.pages.image.people import Person
+
+
+class Step(StrEnum):
+    """What a part of revenue is for, in the order in which it is taken."""
+
+    FEE = "fee"
+    MODEL = "model"
+    ARTIST = "artist"
+    UNATTRIBUTED = "unattributed"
+
+
+class Place(StrEnum):
+    """Where a part of revenue is now."""
+
+    PAID = "paid"
+    ON_ITS_WAY = "on its way"
+    OWED = "owed"
+    UNCLAIMED = "held: nobody has claimed the style"
+    OPTED_OUT = "held: the artist opted out"
+    HELD = "held"
+    DISPUTED = "in dispute"
+    PLATFORM = "the platform's"
+    FUND = "in the fund"
+
+
+@dataclass(frozen=True)
+class MoneyPart:
+    """``artist``: None but for Step.ARTIST, and there where it is owed for somebody who was erased before;
+    ``place``: of an example where it would be."""
+
+    step: Step
+    exact_minor: Fraction
+    artist: Person | None = None
+    place: Place = Place.OWED
+
+
+@dataclass(frozen=True)
+class EarnedLine:
+    """What one revenue line brought this image. ``amount_minor``: of the whole line; ``part``: this image's;
+    ``platform_fee``, ``policy_digest``: of the policy that settled it; ``by_rule_minor``: what is nobody's by
+    that policy, though of an artist's share; ``owed_back_minor``: paid by a division that was taken back,
+    no part of the one that stands, and not set off yet."""
+
+    revenue_id: str
+    reference: str
+    currency: str
+    amount_minor: int
+    part: Fraction
+    earned_to: date
+    settlement_number: int
+    policy_digest: str
+    platform_fee: Fraction
+    parts: tuple[MoneyPart, ...]
+    by_rule_minor: Fraction = Fraction(0)
+    owed_back_minor: Fraction = Fraction(0)
+
+    @property
+    def exact_minor(self) -> Fraction:
+        return self.amount_minor * self.part
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a bill would split into by today's policy. ``is_adopted``: False where no policy is in effect, and
+    it is shared out without a fee; ``by_rule_minor``: as of a line."""
+
+    currency: str
+    amount_minor: int
+    platform_fee: Fraction
+    is_adopted: bool
+    parts: tuple[MoneyPart, ...]
+    by_rule_minor: Fraction = Fraction(0)
+
+
+class Pays(StrEnum):
+    """Whether money follows this answer."""
+
+    SETTLED = "lines were settled by it"
+    FIRST = "it would settle the image's revenue"
+    OTHER = "another answer about the image does"
+    UNPINNED = "the policy in effect asks for another kind of answer"
+    NO_POLICY = "no policy is in effect"
+
+
+@dataclass(frozen=True)
+class Money:
+    """``taken_back``: settlements of this answer's lines that were corrected; ``waiting``: revenue lines of
+    the image that are not settled; ``paying_id``: of ``Pays.OTHER``."""
+
+    pays: Pays
+    paying_id: str | None
+    lines: tuple[EarnedLine, ...]
+    taken_back: int
+    waiting: int
+    example: Example | None
+
+    @property
+    def by_currency(self) -> dict[str, list[EarnedLine]]:
+        found: dict[str, list[EarnedLine]] = {}
+        for line in sorted(self.lines, key=lambda line: (line.currency, line.earned_to, line.reference)):
+            found.setdefault(line.currency, []).append(line)
+        return found
+
+
+def summed(parts: Sequence[MoneyPart]) -> list[MoneyPart]:
+    """Parts of one currency added up by what they are for, whose and where; steps in order, the
+    artist who gets most first."""
+    sums: dict[tuple[Step, Person | None, Place], Fraction] = {}
+    for part in parts:
+        key = (part.step, part.artist, part.place)
+        sums[key] = sums.get(key, Fraction(0)) + part.exact_minor
+    of_artist: dict[Person | None, Fraction] = {}
+    for (_, artist, _), exact in sums.items():
+        of_artist[artist] = of_artist.get(artist, Fraction(0)) + exact
+    found = [MoneyPart(step, exact, artist, place) for (step, artist, place), exact in sums.items() if exact]
+    steps, places = list(Step), list(Place)
+
+    def order(part: MoneyPart) -> tuple[int, Fraction, str, int]:
+        whose = part.artist.artist_id if part.artist else ""
+        return steps.index(part.step), -of_artist[part.artist], whose, places.index(part.place)
+
+    return sorted(found, key=order)
