@@ -92,9 +92,9 @@ def _make_money(
         done(workspace, "artist", "claim", people[short], "--evidence", "a signed letter")
     earning = {short: image for short, image in images.items() if short != "mix"}  # which no policy here pays
     for short, image in earning.items():
-        done(workspace, *_revenue(f"OCT-{short}", "12.50", "EUR", image, "2026-10-05"))
-    done(workspace, *_revenue("OCT-yen", "990", "JPY", images["andy"], "2026-10-06"))
-    done(workspace, *_revenue("OCT-unasked", "8.00", "EUR", "0" * 64, "2026-10-07"))
+        done(workspace, *revenue(f"OCT-{short}", "12.50", "EUR", image, "2026-10-05"))
+    done(workspace, *revenue("OCT-yen", "990", "JPY", images["andy"], "2026-10-06"))
+    done(workspace, *revenue("OCT-unasked", "8.00", "EUR", "0" * 64, "2026-10-07"))
     assert command(workspace, "settle", "2026-10").code == 1  # one image was never asked about
     payouts = {
         (one["payee"], one["currency"]): one["payout_id"]
@@ -104,7 +104,7 @@ def _make_money(
     done(workspace, "payout", "fail", payouts[people["benji"], "EUR"], "--reason", "account closed")
     done(workspace, "artist", "consent", people["danny"], "opted_out", "--reason", "asked to stop")
     for short, image in earning.items():
-        done(workspace, *_revenue(f"NOV-{short}", "1.01", "EUR", image, "2026-11-02"))
+        done(workspace, *revenue(f"NOV-{short}", "1.01", "EUR", image, "2026-11-02"))
     done(workspace, "settle", "2026-11")
     contest = ("dispute", "open", "--reason", "this is my hand", "--by")
     done(workspace, *contest, people["benji"], "--attribution", answers["andy-again"]["attribution_id"])
@@ -114,5 +114,5 @@ def _make_money(
     done(workspace, "dispute", "resolve", opened["dispute_id"], "--reason", "half of it is", "--give", name)
 
 
-def _revenue(reference: str, amount: str, currency: str, image: Path | str, day: str) -> tuple[Any, ...]:
+def revenue(reference: str, amount: str, currency: str, image: Path | str, day: str) -> tuple[Any, ...]:
     return "revenue", "add", reference, amount, currency, "--image", image, "--date", day

@@ -14,8 +14,10 @@ from fairbrush.cli.registry import ERASED_NAME, drain_if_free, workspace_setting
 from fairbrush.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from fractions import Fraction
 
+    from fairbrush.reports.pages.image.earned import EarnedLine
     from fairbrush.reports.pages.image.facts import ImageReport
     from fairbrush.reports.pages.image.people import Person
 
@@ -107,16 +109,30 @@ def _money_lines(report: ImageReport) -> list[str]:
 
     lines = []
     for currency, earned in report.money.by_currency.items():
-        total = sum(line.exact_minor for line in earned)
+        total = sum(line.exact_minor for line in earned if line.stands)
         lines.append(f"\nearned {_amount(total, currency)} {currency}\n")
         for part in summed([part for line in earned for part in line.parts]):
             whose = f" {_name(part.artist)}" if part.step == "artist" else ""
             lines.append(
                 printable(f"  {_amount(part.exact_minor, currency)}  {part.step}{whose}: {part.place}") + "\n"
             )
-        if owed_back := sum(line.owed_back_minor for line in earned):
-            lines.append(f"  {_amount(owed_back, currency)}  was paid out before a division was taken back\n")
+        for what, amount in (
+            ("more came in, and was cancelled", _sum(line for line in earned if line.cancelled_at)),
+            ("more was divided, and waits to be divided anew", _sum(_reopened(earned))),
+            ("was paid out before a division was taken back", sum(line.owed_back_minor for line in earned)),
+            ("of that kind has been set off since", sum(line.set_off_minor for line in earned)),
+        ):
+            if amount:
+                lines.append(f"  {_amount(amount, currency)}  {what}\n")
     return lines
+
+
+def _reopened(lines: Iterable[EarnedLine]) -> Iterable[EarnedLine]:
+    return (line for line in lines if not line.stands and line.cancelled_at is None)
+
+
+def _sum(lines: Iterable[EarnedLine]) -> Fraction | int:
+    return sum(line.exact_minor for line in lines)
 
 
 def _amount(exact_minor: Fraction | int, currency: str) -> str:

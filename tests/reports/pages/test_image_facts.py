@@ -124,7 +124,7 @@ def test_money_goes_from_revenue_to_where_it_is(reports: dict[str, ImageReport])
     assert places["nobody"] == ["UNCLAIMED", "FUND"]  # by what was decided
     assert reports["andy-again"].money.taken_back == 2
     assert reports["nobody"].money.taken_back == 4
-    assert reports["andy"].money.waiting == 0
+    assert reports["andy"].money.waiting == ()
 
 
 def test_every_line_is_divided_to_the_last_fraction(reports: dict[str, ImageReport]):
@@ -258,7 +258,8 @@ def test_a_line_spread_over_images_is_parted_among_them(story: Story, tmp_path: 
         "--by",
         "weight",
     )
-    assert read(workspace, story.answers["both"]["attribution_id"]).money.waiting == 1
+    [waiting] = read(workspace, story.answers["both"]["attribution_id"]).money.waiting
+    assert (waiting.reference, waiting.exact_minor) == ("DEC", Fraction(1000, 7))
     done(workspace, "settle", "2026-12")
     told: dict[Purpose, Fraction] = defaultdict(Fraction)
     purposes = {

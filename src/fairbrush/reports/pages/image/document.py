@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from fairbrush.ledger.exactly import fraction_text
-from fairbrush.reports.pages.image.earned import EarnedLine, Money, MoneyPart
+from fairbrush.reports.pages.image.earned import CameIn, EarnedLine, Money, MoneyPart
 from fairbrush.reports.pages.image.facts import Contested, Credit, ImageReport
 from fairbrush.reports.pages.image.people import Person
 
@@ -133,7 +133,10 @@ def _money(money: Money) -> dict[str, Any]:
         "paying_attribution_id": money.paying_id,
         "lines": [_line(line) for line in money.lines],
         "taken_back": money.taken_back,
-        "waiting_lines": money.waiting,
+        "taken_back_lines": [_line(line) for line in money.gone],
+        "waiting_lines": len(money.waiting),
+        "undivided_lines": [_came_in(line) for line in money.undivided],
+        "divided_elsewhere": money.elsewhere,
         "example": money.example
         and {
             "currency": money.example.currency,
@@ -146,7 +149,7 @@ def _money(money: Money) -> dict[str, Any]:
     }
 
 
-def _line(line: EarnedLine) -> dict[str, Any]:
+def _came_in(line: CameIn) -> dict[str, Any]:
     return {
         "revenue_id": line.revenue_id,
         "reference": line.reference,
@@ -155,10 +158,28 @@ def _line(line: EarnedLine) -> dict[str, Any]:
         "earned_to": line.earned_to.isoformat(),
         "image_part": fraction_text(line.part),
         "exact_minor": fraction_text(line.exact_minor),
+        "cancelled_at": None if line.cancelled_at is None else _moment(line.cancelled_at),
+    }
+
+
+def _line(line: EarnedLine) -> dict[str, Any]:
+    return {
+        **_came_in(line),
         "settlement_number": line.settlement_number,
+        "divisions": line.divisions,
         "policy_digest": line.policy_digest,
         "by_rule_minor": fraction_text(line.by_rule_minor),
         "owed_back_minor": fraction_text(line.owed_back_minor),
+        "set_off_minor": fraction_text(line.set_off_minor),
+        "returning": [
+            {
+                "for": str(one.step),
+                "artist_id": one.artist and one.artist.artist_id,
+                "owed_back_minor": fraction_text(one.owed_back_minor),
+                "set_off_minor": fraction_text(one.set_off_minor),
+            }
+            for one in line.returning
+        ],
         "parts": _parts(line.parts),
     }
 
