@@ -130,7 +130,7 @@ def rows_in(cache: Path) -> int:
     return 0
 
 
-def wait_until(is_so: Callable[[], bool], *, seconds: float = 30) -> None:
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain"
