@@ -599,6 +599,15 @@ def test_folder_gives_its_images_sorted_then_its_subfolders(tmp_path: Path) -> N
     assert found.refusals == []
 
 
+def test_photographs_of_other_formats_are_refused_and_not_passed_over(tmp_path: Path) -> None:
+    make_files(tmp_path, "IMG_0001.HEIC", "raw.psd")
+    (found,) = find_images([tmp_path]).images
+    found.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(ImageRefusedError, match="Convert it to PNG") as refused:
+        decode_image(read_file(found, LIMITS), LIMITS)
+    assert refused.value.reason is RefusalReason.UNSUPPORTED
+
+
 def test_explicit_files_keep_their_order_and_need_no_extension(tmp_path: Path) -> None:
     make_files(tmp_path, "no-extension", "a.png", ".hidden")
     paths = [tmp_path / "no-extension", tmp_path / "a.png", tmp_path / ".hidden"]

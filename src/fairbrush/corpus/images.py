@@ -33,6 +33,8 @@ MOST_WORKERS = 8
 IMAGE_EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
 )
+# Of photographs that cannot be decoded here: passed over, they would be missed by nobody.
+OTHER_EXTENSIONS = frozenset({".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k"})
 
 
 class RefusalReason(StrEnum):
@@ -166,7 +168,8 @@ def find_images(paths: Iterable[Path]) -> FoundImages:
     """List the files to try, in the order given, each once.
 
     A folder is searched in depth: its files by name, then its subfolders by name; hidden members are
-    skipped and only names with an image's extension are taken. A file named explicitly is always taken.
+    skipped and only names with an image's extension are taken, of a format that will be refused too. A file
+    named explicitly is always taken.
     """
     images: dict[str, Path] = {}
     refusals: list[Refusal] = []
@@ -189,7 +192,7 @@ def _folder_images(root: Path, refusals: list[Refusal]) -> Iterator[Path]:
     visited = {os.path.realpath(root)}
     for folder, subfolders, names in os.walk(root, onerror=refuse_folder, followlinks=True):
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_EXTENSIONS:
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_EXTENSIONS | OTHER_EXTENSIONS:
                 yield Path(folder, name)
         # os.walk descends into what is left in this list: hidden folders and symlink loops are not
         unvisited = []
