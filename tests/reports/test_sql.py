@@ -92,6 +92,7 @@ def test_a_limit_stops_early_and_says_so(database):
     result = run_read_only(database, "SELECT * FROM range(10000000000)", limit=2)
     assert (result.rows, result.truncated) == ([(0,), (1,)], True)
     assert not run_read_only(database, "SELECT * FROM range(2)", limit=2).truncated
+    assert run_read_only(database, "SELECT * FROM range(3)", limit=2).truncated, "by a single row"
 
 
 def test_rows_come_in_batches_and_the_database_is_let_go_after_the_last(database):

@@ -100,7 +100,7 @@ class OpenQuery:
         nobody waits for it while the answer goes on its way. Raises QueryError, KeyboardInterrupt."""
         zoned = any(map(_WITH_ZONE.search, self._types))
         left = limit
-        while True:
+        while not self.truncated:
             size = _BATCH if left is None else min(_BATCH, left + 1)  # whether there is more
             batch = self._run(partial(self._connection.fetchmany, size))
             if left is not None:
