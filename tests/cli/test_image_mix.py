@@ -141,8 +141,14 @@ def test_an_input_that_cannot_be_read_stops_everything_before_any_answer(
     (tmp_path / "bad.png").write_bytes(b"nonsense")
     for bad, reason in ((tmp_path / "bad.png", "unsupported"), (tmp_path / "none.png", "missing")):
         ran = command(workspace, "attribute", mixed, "--inputs", f"{bad}:0.5", f"{inputs[1]}:0.5", "--nl")
-        assert (ran.code, ran.stdout, pending(workspace)) == (2, b"", [])
+        assert (ran.code, ran.stdout) == (2, b"")
         assert f"The input {bad} is not usable: {reason}" in ran.stderr
+    assert rows(workspace, "SELECT count(*) AS n FROM attribution") == [{"n": 0}]
+    refused = rows(workspace, "SELECT path, reason, doing FROM refusal ORDER BY path")
+    assert [(one["reason"], one["doing"]) for one in refused] == [
+        ("unsupported", "attribute"),
+        ("missing", "attribute"),
+    ]
 
 
 @pytest.mark.parametrize(
