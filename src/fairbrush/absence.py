@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -222,9 +223,16 @@ def _search_tables(store: Store, traces: Traces, absence: Absence) -> Absence:
         "SELECT table_name, column_name FROM duckdb_columns() JOIN duckdb_tables() USING (table_name)"
         " WHERE NOT duckdb_columns.internal AND data_type IN ('VARCHAR', 'JSON') ORDER BY ALL"
     ).fetchall()
-    findings, rows = [], 0
+    findings, texts = [], 0
     pseudonym: dict[str, int] = {}
+    in_table = {
+        table: connection.execute(f'SELECT count(*) FROM "{table}"').fetchall()[0][0]
+        for table in {table for table, _ in columns}
+    }
     for table, column in columns:
+        texts += in_table[table]
+        if not in_table[table]:
+            continue
         quoted = f'"{column}"'
         conditions = {"name": traces.found_in(quoted)}
         if traces.works:
@@ -234,9 +242,8 @@ def _search_tables(store: Store, traces: Traces, absence: Absence) -> Absence:
         conditions["id"] = (f"contains({quoted}::VARCHAR, ?)", [traces.subject])
         counts = ", ".join(f"count(*) FILTER ({condition})" for condition, _ in conditions.values())
         parameters = [parameter for _, given in conditions.values() for parameter in given]
-        (found,) = connection.execute(f'SELECT count(*), {counts} FROM "{table}"', parameters).fetchall()
-        rows += found[0]
-        for what, count in zip(conditions, found[1:], strict=True):
+        (found,) = connection.execute(f'SELECT {counts} FROM "{table}"', parameters).fetchall()
+        for what, count in zip(conditions, found, strict=True):
             if not count:
                 continue
             if what == "id" and table not in _NO_ID:
@@ -249,7 +256,7 @@ def _search_tables(store: Store, traces: Traces, absence: Absence) -> Absence:
         searched=(
             *absence.searched,
             Searched("database", "text columns", len(columns)),
-            Searched("database", "texts", rows),
+            Searched("database", "texts", texts),
         ),
         found=(*absence.found, *(one for one in findings if one.why is None)),
         stays=(*absence.stays, *(one for one in findings if one.why is not None)),
@@ -379,10 +386,17 @@ class _Needles:
         octets = np.frombuffer(window, np.uint8)
         if len(octets) < NAME_BYTES:
             return np.empty(0, np.intp)
+        wide = octets.astype(np.uint32)
+        return np.flatnonzero(self._is_start[wide[:-2] | wide[1:-1] << 8 | wide[2:] << 16])
+
+    @cached_property
+    def _is_start(self) -> NDArray[np.bool_]:
+        """bool (2**24,): which three bytes, little-endian, begin a digest."""
+        import numpy as np
+
         is_start = np.zeros(1 << 24, np.bool_)
         is_start[[int.from_bytes(raw[:3], "little") for raw in self._raw]] = True
-        wide = octets.astype(np.uint32)
-        return np.flatnonzero(is_start[wide[:-2] | wide[1:-1] << 8 | wide[2:] << 16])
+        return is_start
 
 
 def _escaped(name: str) -> bytes:
