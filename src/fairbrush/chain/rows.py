@@ -45,11 +45,16 @@ class RowReader:
 
 def row_reader(connection: DuckDBPyConnection, table: ChainedTable) -> RowReader:
     """Raises ChainError where the table or a column is gone."""
-    types = dict(
-        connection.cursor()
-        .execute("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table.table])
-        .fetchall()
-    )
+    import duckdb
+
+    try:
+        types = dict(
+            connection.cursor()
+            .execute("SELECT name, type FROM pragma_table_info(?)", [table.table])
+            .fetchall()
+        )
+    except duckdb.CatalogException:
+        types = {}
     missing = [name for name in table.columns if name not in types]
     if missing:
         raise ChainError(
