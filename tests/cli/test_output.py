@@ -279,6 +279,15 @@ def test_an_answer_goes_through_a_named_pipe(tmp_path: Path) -> None:
     assert (tmp_path / "pipe.csv").is_fifo()
 
 
+def test_an_answer_goes_through_a_link_to_an_open_pipe(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    (tmp_path / "link.csv").symlink_to(f"/dev/fd/{writer}")
+    emit([{"n": 1}], Format.CSV, output=tmp_path / "link.csv")
+    assert os.read(reader, 99) == b"n\n1\n"
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_table_is_aligned_whatever_it_holds() -> None:
     rows = [
         {"name": "Ann", "works": 3, "share": 0.5},

@@ -281,9 +281,10 @@ def answer_stream(output: Path | None) -> Iterator[IO[bytes]]:
 
 def _is_replaceable(output: Path) -> bool:
     """Whether another file may take its place: not a pipe's, a device's, or somebody else's."""
-    if output.absolute().parts[1:2] in (("dev",), ("proc",)):  # /dev/stdout may lead to a file in use
-        return False
     file = Path(os.path.realpath(output))
+    # /dev/stdout may lead to a file in use, and a link may lead there
+    if any(path.parts[1:2] in (("dev",), ("proc",)) for path in (output.absolute(), file)):
+        return False
     if not os.access(file.parent, os.W_OK):
         return False
     if not file.exists():
