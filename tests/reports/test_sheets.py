@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairbrush.errors import ReportError
+from fairbrush.reports import parquet as parquets
 from fairbrush.reports import sheets
 from fairbrush.reports.parquet import write_parquet
 from fairbrush.reports.sheets import LONGEST_TEXT, write_workbook
@@ -200,6 +201,25 @@ def test_a_type_that_parquet_lacks_becomes_one_without_loss(
     with duckdb.connect() as database:
         read = database.execute("SELECT a, typeof(a) FROM read_parquet(?)", [str(file)]).fetchall()
     assert read == [(value, kept) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("VARCHAR", [f"{number}" * 2**15 for number in range(100, 400)]),
+        ("VARCHAR[]", [[f"{number}" * 2**10] * 2 for number in range(1_000, 6_000)]),
+    ],
+    ids=["texts", "lists"],
+)
+def test_rows_that_need_more_memory_than_most_are_written_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, values: list[Any]
+) -> None:
+    monkeypatch.setitem(parquets._CONFIG, "memory_limit", "24MB")
+    file = tmp_path / "answer.parquet"
+    file.write_bytes(parquet([{"a": value} for value in values], ["a"], [kind]))
+    with duckdb.connect() as database:
+        read = database.execute("SELECT a FROM read_parquet(?)", [str(file)]).fetchall()
+    assert read == [(value,) for value in values]
 
 
 def test_what_parquet_cannot_hold_is_said() -> None:

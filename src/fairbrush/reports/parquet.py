@@ -10,7 +10,8 @@ The rows wait in a database on disk: a column's type may depend on the last of t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from shutil import copyfileobj
@@ -55,7 +56,7 @@ def write_parquet(
         writing = Stoppable(connection)
         try:
             _load(connection, rows, kinds)
-            writing.run(lambda: _copy(connection, kinds, file))
+            writing.run(lambda: _with_room(connection, lambda: _copy(connection, kinds, file)))
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise ReportError(
@@ -82,11 +83,21 @@ def _load(
     columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in kinds.items())
     connection.execute(f"CREATE TABLE answer ({columns})")
     waiting = iter(rows)
-    connection.begin()
+    # each batch by itself: a transaction stays in memory until its end
     while batch := list(islice(waiting, _ROWS_AT_ONCE)):
         values = [[_storable(row[name], kind) for name, kind in kinds.items()] for row in batch]
-        insert_rows(connection, "answer", values)
-    connection.commit()
+        _with_room(connection, partial(insert_rows, connection, "answer", values))
+
+
+def _with_room(connection: DuckDBPyConnection, work: Callable[[], object]) -> None:
+    """Do it again with all the memory that DuckDB would take by itself, where a few rows need it."""
+    import duckdb
+
+    try:
+        work()
+    except (duckdb.OutOfMemoryException, duckdb.TransactionException):  # the latter where a commit finds none
+        connection.execute("RESET memory_limit")
+        work()
 
 
 def _copy(connection: DuckDBPyConnection, kinds: Mapping[str, str], file: Path) -> None:
