@@ -222,6 +222,18 @@ def test_rows_that_need_more_memory_than_most_are_written_too(
     assert read == [(value,) for value in values]
 
 
+def test_a_full_disk_is_not_taken_for_a_type_that_parquet_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object) -> None:
+        raise duckdb.IOException("IO Error: No space left on device")
+
+    monkeypatch.setattr(parquets, "_load", fill)
+    with pytest.raises(ReportError, match="made into Parquet: IO Error: No space left") as refused:
+        parquet([{"a": 1}], ["a"])
+    assert (
+        refused.value.next_step == f"Free space in {tempfile.gettempdir()} and memory, or take --format csv."
+    )
+
+
 def test_what_parquet_cannot_hold_is_said() -> None:
     with pytest.raises(ReportError, match="does not fit into Parquet: Conversion Error"):
         parquet([{"a": 10**38}], ["a"], ["HUGEINT"])

@@ -57,6 +57,11 @@ def write_parquet(
         try:
             _load(connection, rows, kinds)
             writing.run(lambda: _with_room(connection, lambda: _copy(connection, kinds, file)))
+        except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException) as error:
+            raise ReportError(
+                f"The answer cannot be made into Parquet: {str(error).splitlines()[0]}",
+                next_step=f"Free space in {tempfile.gettempdir()} and memory, or take --format csv.",
+            ) from error
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise ReportError(
