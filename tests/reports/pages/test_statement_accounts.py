@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from fairbrush.corpus.people import assign_artist, assign_creator
 from fairbrush.domain import Consent
 from fairbrush.ledger.book import Account, AccountKind, EntryKind
 from fairbrush.ledger.choices import PayoutStatus
-from fairbrush.ledger.disputes import Assigned, Rejected, State, read_disputes
+from fairbrush.ledger.disputes import Assigned, Divided, Rejected, State, read_disputes
 from fairbrush.ledger.disputing import contest_attribution, contest_standing, resolve_dispute
 from fairbrush.ledger.moves import MODEL_SUBJECT, artist_of
 from fairbrush.ledger.payouts import confirm, fail, list_payouts, propose
@@ -28,7 +29,7 @@ from fairbrush.ledger.policies import adopt
 from fairbrush.ledger.settlement import correct, settle
 from fairbrush.reports.pages.statement import Statement, read_statement, statement_document
 from fairbrush.reports.pages.statement_accounts import closing_accounts, sheets
-from fairbrush.reports.pages.statement_money import Why
+from fairbrush.reports.pages.statement_money import Role, Why
 from fairbrush.reports.pages.statement_moved import Moved, Place, read_moved
 from fairbrush.reports.pages.statement_page import statement_html, statement_pdf
 from fairbrush.reports.pages.words import Words
@@ -313,6 +314,26 @@ def test_a_period_that_is_over_is_told_as_it_was_known_then(settled_in_june: Sto
     assert (after.kept, after.use.entries, after.number) == (before.kept, before.use.entries, before.number)
     [now_held] = read_statement(settled_in_june, "c-ann", parse_period("2026-07"), now=late).kept
     assert now_held.why is Why.OPTED_OUT
+
+
+def test_what_a_dispute_gave_after_a_period_is_not_told_in_it(settled_in_june: Store) -> None:
+    store = settled_in_june
+    for name in ("bo", "cy"):
+        artist(store, name)
+    ((answer,),) = store.connection.execute("SELECT attribution_id FROM attribution").fetchall()
+    dispute = contest_attribution(
+        store, answer, creator_id="c-bo", reason="that is mine", now=datetime(2026, 6, 20)
+    )
+
+    def told(month: str) -> Statement:
+        return read_statement(store, "c-cy", parse_period(month), now=datetime(2026, 8, 1))
+
+    before = told("2026-06")
+    given = Divided({"cy": Fraction(1, 4)})
+    resolve_dispute(store, dispute.dispute_id, given, reason="so it is", now=datetime(2026, 7, 5))
+    assert (told("2026-06").contested, told("2026-06").number) == ((), before.number)
+    [one] = told("2026-07").contested
+    assert (one.role, one.state) == (Role.GIVEN, State.UPHELD)
 
 
 def test_who_is_given_an_entry_gets_nothing_of_what_another_earned_by_it(settled_in_june: Store) -> None:

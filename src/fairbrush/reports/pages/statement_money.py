@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -333,11 +333,14 @@ def read_contested(
             [[one.subject_id for one in disputes]],
         ).fetchall()
     )
-    for one in disputes:
+    for dispute in disputes:
+        resolution = dispute.resolution
+        if resolution is not None and resolution.resolved_at > end:
+            resolution = None
+        one = replace(dispute, resolution=resolution)
         role = _role(one, creator_id, artist_ids)
         if role is None or one.opened_at > end:
             continue
-        resolution = one.resolution if one.resolution and one.resolution.resolved_at <= end else None
         if resolution is not None and resolution.resolved_at.date() < period.first:
             continue
         is_told = role in (Role.OPENED, Role.ENTRY)
@@ -348,7 +351,7 @@ def read_contested(
                 one.subject,
                 one.subject_id,
                 images.get(one.subject_id),
-                State.OPEN if resolution is None else one.state,
+                one.state,
                 one.opened_at,
                 None if resolution is None else resolution.resolved_at,
                 one.reason if is_told else None,
