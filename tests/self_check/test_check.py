@@ -13,12 +13,15 @@ from PIL import Image, ImageFilter, ImageOps
 from running import GALLERY
 
 from fairbrush.config import Settings
+from fairbrush.embedding.facets import GREY
 from fairbrush.embedding.session import EmbeddingSession
 from fairbrush.errors import NoInputError, StyleSpaceError
 from fairbrush.reports.pages.check_me import SelfCheck, Standing, Yardstick, check_me_document
 from fairbrush.self_check import check as check_module
 from fairbrush.self_check.check import Request, check_folders
+from fairbrush.self_check.folders import embed_folder
 from fairbrush.self_check.judging import Yard
+from fairbrush.self_check.second_look import second_looks
 from fairbrush.style.panel import BUNDLED_PANEL, bundled_panel
 
 QUERIES = GALLERY.parent / "queries"
@@ -97,6 +100,31 @@ def test_what_works_and_images_lack_alike_is_no_style(
     once = {one.file.path: one for one in doubtless.findings}
     assert all(once[one.file.path].p <= one.p for one in found.findings)
     assert all(once[one.file.path].affinity == one.affinity for one in found.findings)
+
+
+def test_a_work_that_cannot_be_looked_at_again_is_refused_with_what_keeps_it(folders, tmp_path: Path):
+    works, images = folders
+    in_place(works, as_grey)
+    with EmbeddingSession.open(Settings(cache=tmp_path / "kept", workers=1)) as session:
+        own, asked = (
+            embed_folder(session, sorted(folder.iterdir()), folder=folder, kind="", on_outcome=lambda _: None)
+            for folder in (works, images)
+        )
+
+    def look(**limits: int) -> None:
+        with EmbeddingSession.open(Settings(cache=tmp_path / "kept", workers=1, **limits)) as session:
+            again = dict.fromkeys(own.paths, GREY)
+            second_looks(session, bundled_panel(), own, asked, again=again, asked_again={})
+
+    with pytest.raises(NoInputError, match=r"works/.*png cannot be looked at a second time: .*1,000"):
+        look(max_pixels=1_000)
+    first, second = list(own.paths.values())[:2]
+    copy(second, first)
+    with pytest.raises(NoInputError, match=rf"{first.name} changed while it was looked at"):
+        look()
+    first.unlink()
+    with pytest.raises(NoInputError, match=rf"{first.name} cannot be looked at a second time: "):
+        look()
 
 
 def test_the_same_files_give_the_same_answer_and_digest(folders, kept: Path):

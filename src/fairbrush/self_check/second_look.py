@@ -55,7 +55,8 @@ def second_looks(
 ) -> list[SecondLook]:
     """again: how works are to be seen again, by SHA-256, those that are; asked_again: the same of images.
 
-    Raises NoInputError for a file that has gone, PanelError, and the encoder's and cache's errors.
+    Raises NoInputError for a file that cannot be read again, PanelError, and the encoder's and
+    cache's errors.
     """
     views = {*again.values(), *asked_again.values()} if again else set()
     looks = []
@@ -75,7 +76,12 @@ def _vectors(
 ) -> dict[str, NDArray[np.float32]]:
     """Raw float32 (dim,), by SHA-256."""
     for outcome in session.embed(list(paths.values()), views=view):
-        if outcome.sha256 not in paths or outcome.reason:
+        if outcome.reason:
+            raise NoInputError(
+                f"{outcome.path} cannot be looked at a second time: {outcome.detail}",
+                next_step="Leave the file out, or correct what keeps it from being read.",
+            )
+        if paths.get(outcome.sha256 or "") != outcome.path:
             raise NoInputError(
                 f"{outcome.path} changed while it was looked at.", next_step="Run the command again."
             )
