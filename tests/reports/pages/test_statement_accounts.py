@@ -18,6 +18,7 @@ from fairbrush.corpus.changes import open_registry
 from fairbrush.corpus.consent import set_consent
 from fairbrush.corpus.people import assign_artist, assign_creator
 from fairbrush.domain import Consent
+from fairbrush.ledger.bank_details import set_bank_account
 from fairbrush.ledger.book import Account, AccountKind, EntryKind
 from fairbrush.ledger.choices import PayoutStatus
 from fairbrush.ledger.disputes import Assigned, Divided, Rejected, State, read_disputes
@@ -314,6 +315,24 @@ def test_a_period_that_is_over_is_told_as_it_was_known_then(settled_in_june: Sto
     assert (after.kept, after.use.entries, after.number) == (before.kept, before.use.entries, before.number)
     [now_held] = read_statement(settled_in_june, "c-ann", parse_period("2026-07"), now=late).kept
     assert now_held.why is Why.OPTED_OUT
+
+
+def test_an_account_that_was_given_after_a_payout_is_not_the_one_it_went_to(settled_in_june: Store) -> None:
+    store = settled_in_june
+
+    def accounts() -> list[str | None]:
+        found = read_statement(store, "c-ann", parse_period("2026-06"), now=datetime(2026, 8, 1))
+        assert found.number == statement_document(found)["number"]
+        return [one.account for one in found.paid]
+
+    bring(store, "another", 400, image="one")
+    settle(store, parse_period("2026-01"), now=datetime(2026, 6, 11))
+    set_bank_account(store, "p-ann", "DE89370400440532013000", now=datetime(2026, 6, 12))
+    [payout] = propose(store, now=datetime(2026, 6, 13)).payouts
+    confirm(store, payout.payout_id, reference="B-1", now=datetime(2026, 6, 14))
+    assert accounts() == ["DE** **** 3000"]
+    set_bank_account(store, "p-ann", "FR1420041010050500013M02606", now=datetime(2026, 7, 1))
+    assert accounts() == [None]
 
 
 def test_what_a_dispute_gave_after_a_period_is_not_told_in_it(settled_in_june: Store) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from fairbrush.corpus.consent import effective_consents
 from fairbrush.domain import Consent
-from fairbrush.ledger.bank_details import read_bank_accounts
+from fairbrush.ledger.bank_details import masked
 from fairbrush.ledger.book import EntryKind
 from fairbrush.ledger.choices import PayoutStatus
 from fairbrush.ledger.disputes import Dispute, State, Subject, read_disputes
@@ -72,7 +72,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Paid:
-    """A creator's part of a payout, as it stood at the end of the period."""
+    """A creator's part of a payout, as it stood at the end of the period. ``account``: masked; None where no
+    account is known, or another may have been paid: only the last one is kept."""
 
     payout_id: str
     payee_id: str
@@ -241,7 +242,17 @@ def read_paid(connection: DuckDBPyConnection, moved: Sequence[Moved], period: Pe
         " GROUP BY ALL ORDER BY min(sequence)",
         {"end": end_of(period), "payouts": sorted({payout_id for payout_id, _ in amounts})},
     ).fetchall()
-    accounts = read_bank_accounts(connection)
+    accounts = {
+        payee_id: (masked(iban), since)
+        for payee_id, iban, since in connection.execute(
+            "SELECT payee_id, iban, changed_at FROM payee_account"
+        ).fetchall()
+    }
+
+    def account(payee_id: str, proposed_at: datetime) -> str | None:
+        iban, since = accounts.get(payee_id, (None, proposed_at))
+        return iban if since <= proposed_at else None
+
     return tuple(
         Paid(
             payout_id,
@@ -252,7 +263,7 @@ def read_paid(connection: DuckDBPyConnection, moved: Sequence[Moved], period: Pe
             proposed_at,
             changed_at,
             note,
-            accounts[payee_id].masked_iban if payee_id in accounts else None,
+            account(payee_id, proposed_at),
         )
         for payout_id, payee_id, currency, status, proposed_at, changed_at, note in rows
         if changed_at.date() in period or status == PayoutStatus.PROPOSED
