@@ -1,7 +1,7 @@
 """The whole check on the bundled gallery, in this process: what is found, and where nothing is said."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copy
@@ -16,7 +16,8 @@ from fairbrush.config import Settings
 from fairbrush.embedding.facets import GREY
 from fairbrush.embedding.session import EmbeddingSession
 from fairbrush.errors import NoInputError, StyleSpaceError
-from fairbrush.reports.pages.check_me import SelfCheck, Standing, Yardstick, check_me_document
+from fairbrush.reports.pages.check_me import SelfCheck, Standing, Yardstick, check_me_document, check_me_page
+from fairbrush.reports.pages.words import Words
 from fairbrush.self_check import check as check_module
 from fairbrush.self_check.check import Request, check_folders
 from fairbrush.self_check.folders import embed_folder
@@ -42,8 +43,10 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return works, images
 
 
-def check(folders: tuple[Path, Path], kept: Path, **changes: object) -> SelfCheck:
-    settings = Settings(cache=kept, workers=1)
+def check(
+    folders: tuple[Path, Path], kept: Path, *, limits: Mapping[str, int] | None = None, **changes: object
+) -> SelfCheck:
+    settings = Settings(cache=kept, workers=1, **limits or {})
     request = Request(*folders, bundled_panel(), is_bundled=True, **changes)  # type: ignore[arg-type]
     with EmbeddingSession.open(settings) as session:
         found, pictures = check_folders(request, session, settings, now=datetime(2026, 1, 2, tzinfo=UTC))
@@ -125,6 +128,28 @@ def test_a_work_that_cannot_be_looked_at_again_is_refused_with_what_keeps_it(fol
     first.unlink()
     with pytest.raises(NoInputError, match=rf"{first.name} cannot be looked at a second time: "):
         look()
+
+
+def test_what_cannot_be_read_again_is_not_judged(folders, kept: Path):
+    works, images = folders
+    copy(next(works.iterdir()), images / "copy.webp")
+    for folder in folders:
+        for file in sorted(folder.glob("[!c]*"))[:2]:
+            Image.open(file).convert("RGB").resize((1_200, 1_000)).save(folder / f"large {file.stem}.png")
+            file.unlink()
+    copy(next(works.glob("large*")), images / "copy of large.png")
+    check(folders, kept)
+    found = check(folders, kept, limits={"max_pixels": 1_100_000})
+    assert len(found.refused) == 4
+    assert {one.file.path for one in found.copies} == {"copy.webp", "copy of large.png"}
+    check_me_page(found, {}, words=Words.of("en"))
+    assert {(one.folder, one.reason) for one in found.refused} == {
+        ("works", "too many pixels"),
+        ("images", "too many pixels"),
+    }
+    large = {one.path for one in found.refused}
+    assert not large & {one.file.path for one in found.findings}
+    assert found.own.count == len(found.works) - 2 == 8
 
 
 def test_the_same_files_give_the_same_answer_and_digest(folders, kept: Path):

@@ -66,15 +66,17 @@ def check_folders(
     yard = Yard.of(panel, works.paths, is_bundled=request.is_bundled)
     with ImageReader(image_limits(settings), workers=decoding_workers(settings)) as reader:
         known = KnownWorks.of(works.paths, reader)
+        sound = works.without(known.unread, kind=WORKS)
         repeated, seen = find_repeated(known), find_copies(known, images.paths, reader)
         again = {sha256: view for sha256, view in known.again.items() if sha256 not in repeated}
+        asked = images.without(seen.unread, kind=IMAGES)
         judged = judge(
-            works,
-            images,
+            sound,
+            asked,
             yard,
             copies=seen.copies,
             repeated=repeated,
-            looks=second_looks(session, request.panel, works, images, again=again, asked_again=seen.again),
+            looks=second_looks(session, request.panel, sound, asked, again=again, asked_again=seen.again),
             error_level=request.error_level,
         )
         check = SelfCheck(
@@ -84,11 +86,11 @@ def check_folders(
             copies=_copies(seen.copies, works, images),
             repeated=_copies(repeated, works, works),
             works=tuple(sorted(works.files, key=lambda file: file.path)),
-            refused=(*found.refused, *works.refused, *images.refused, *judged.refused),
+            refused=(*found.refused, *sound.refused, *asked.refused, *judged.refused),
             overlap=found.overlap,
             own=judged.own,
             measure=judged.measure,
-            made=_made(request, session, yard, works, images, now),
+            made=_made(request, session, yard, sound, asked, now),
         )
         return check, _small_pictures(check, works, images, reader)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from fairbrush.corpus.images import Refusal
+from fairbrush.corpus.images import Refusal, RefusalReason
 from fairbrush.corpus.likeness import SIDE, Likeness, Outlines, Picture, compare
 from fairbrush.self_check.second_look import second_view
 
@@ -33,11 +33,12 @@ class CopyOf(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class KnownWorks:
-    """given: all; shas: those that can still be read, by path; again: how some are to be seen again; picture:
-    of one, by its place in ``shas``."""
+    """given: all; shas: those that can still be read, by path; unread: why the others cannot; again: how some
+    are to be seen again; picture: of one, by its place in ``shas``."""
 
     given: frozenset[str]
     shas: tuple[str, ...]
+    unread: dict[str, Refusal]
     again: dict[str, Views]
     outlines: Outlines
     picture: Callable[[int], Picture]
@@ -45,12 +46,13 @@ class KnownWorks:
     @classmethod
     def of(cls, works: Mapping[str, Path], reader: ImageReader) -> Self:
         by_path = dict(sorted(works.items(), key=lambda work: work[1]))
-        read = dict(_pictures(by_path, reader))
+        unread: dict[str, Refusal] = {}
+        read = dict(_pictures(by_path, reader, unread))
         pixels = [picture.pixels for picture in read.values()]
         outlines = Outlines([Picture(one).outline for one in pixels])
         picture = lru_cache(maxsize=MOST_LAID_OUT)(lambda place: Picture(pixels[place]))
         again = {sha256: view for sha256, one in read.items() if (view := second_view(one.pixels))}
-        return cls(frozenset(works), tuple(read), again, outlines, picture)
+        return cls(frozenset(works), tuple(read), unread, again, outlines, picture)
 
     def same_as(self, picture: Picture, *, leave_out: Collection[int] = ()) -> CopyOf | None:
         """The work that shows a picture, the most alike of several."""
@@ -74,31 +76,42 @@ def find_repeated(known: KnownWorks) -> dict[str, CopyOf]:
 
 
 class SeenImages(NamedTuple):
-    """By SHA-256. copies: of which work an image is one; again: how some others are to be seen again."""
+    """By SHA-256. copies: of which work an image is one; again: how some others are to be seen again; unread:
+    why some can no longer be read."""
 
     copies: dict[str, CopyOf]
     again: dict[str, Views]
+    unread: dict[str, Refusal]
 
 
 def find_copies(known: KnownWorks, images: Mapping[str, Path], reader: ImageReader) -> SeenImages:
     """images: paths by SHA-256."""
     found = {sha256: CopyOf(sha256, Likeness.SAME_FILE, 1.0) for sha256 in images if sha256 in known.given}
     rest = {sha256: path for sha256, path in images.items() if sha256 not in found}
-    again = {}
-    for sha256, picture in _pictures(rest, reader):
+    again: dict[str, Views] = {}
+    unread: dict[str, Refusal] = {}
+    for sha256, picture in _pictures(rest, reader, unread):
         if copy := known.same_as(picture):
             found[sha256] = copy
         elif view := second_view(picture.pixels):
             again[sha256] = view
-    return SeenImages(found, again)
+    return SeenImages(found, again, unread)
 
 
-def _pictures(paths: Mapping[str, Path], reader: ImageReader) -> Iterator[tuple[str, Picture]]:
-    """What can still be read, and has not been changed since."""
+def _pictures(
+    paths: Mapping[str, Path], reader: ImageReader, unread: dict[str, Refusal]
+) -> Iterator[tuple[str, Picture]]:
+    """What can still be read, and has not been changed since; ``unread`` gets the rest."""
     from PIL import Image
 
     sha256_at = {path: sha256 for sha256, path in paths.items()}
     for path, read in reader.read(sha256_at):
-        if not isinstance(read, Refusal) and read.sha256 == sha256_at[path]:
+        sha256 = sha256_at[path]
+        if isinstance(read, Refusal):
+            unread[sha256] = read
+        elif read.sha256 != sha256:
+            detail = "It changed while it was looked at. Run the command again."
+            unread[sha256] = Refusal(path, RefusalReason.UNREADABLE, detail)
+        else:
             small = Image.fromarray(read.pixels).resize((SIDE, SIDE), Image.Resampling.BOX)
-            yield sha256_at[path], Picture(np.asarray(small))
+            yield sha256, Picture(np.asarray(small))

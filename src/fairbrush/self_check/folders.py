@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from fairbrush.reports.pages.check_me import File, RefusedFile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fairbrush.corpus.images import Refusal
     from fairbrush.embedding.session import EmbeddingSession
 
 WORKS, IMAGES = "works", "images"
@@ -48,6 +49,28 @@ class Embedded:
     paths: dict[str, Path]
     vectors: NDArray[np.float32]
     refused: tuple[RefusedFile, ...]
+
+    def without(self, unread: Mapping[str, Refusal], *, kind: str) -> Embedded:
+        """Less what could not be read again, which is refused. unread: by SHA-256. Raises NoInputError where
+        that is all."""
+        kept = [place for place, file in enumerate(self.files) if file.sha256 not in unread]
+        if not kept:
+            first = unread[self.files[0].sha256]
+            raise NoInputError(
+                f"None of the {len(self.files)} {kind} could be read again; {first.path}: {first.reason}.",
+                next_step=first.detail,
+            )
+        refused = [
+            RefusedFile(kind, file.path, str(unread[file.sha256].reason), unread[file.sha256].detail)
+            for file in self.files
+            if file.sha256 in unread
+        ]
+        return Embedded(
+            tuple(self.files[place] for place in kept),
+            {sha256: path for sha256, path in self.paths.items() if sha256 not in unread},
+            self.vectors[kept],
+            tuple(sorted((*self.refused, *refused), key=lambda one: one.path)),
+        )
 
 
 def find_files(session: EmbeddingSession, works: Path, images: Path) -> FoundFiles:
