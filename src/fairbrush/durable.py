@@ -52,7 +52,7 @@ def _draft(
                 _take_after(like, draft)
             os.fsync(stream.fileno())
         give_name(draft)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: no draft is left behind
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise

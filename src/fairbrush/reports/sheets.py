@@ -67,7 +67,7 @@ def write_workbook(
         if names:
             sheet.auto_filter.ref = f"A1:{openpyxl.utils.get_column_letter(len(names))}{count + 1}"
         book.save(stream)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nothing is left in the temporary folder
         _drop_draft(sheet)
         raise
     return cut
