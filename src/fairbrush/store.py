@@ -108,7 +108,7 @@ class Store:
         try:
             _drop_compacting(workspace)
             store._migrate()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the file is let go
             store.close()
             raise
         if not readonly:
@@ -166,7 +166,7 @@ class Store:
         try:
             yield connection
             connection.commit()
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C too: all of it or nothing
             _roll_back(connection)
             if _is_interrupt(error):
                 raise KeyboardInterrupt from error

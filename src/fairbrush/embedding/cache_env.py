@@ -265,7 +265,7 @@ class CacheEnvironment:
                 # A reader killed in its transaction keeps old pages from being reused: clear its slot.
                 self._env.reader_check()
                 self._databases = self._open_databases()
-            except BaseException:
+            except BaseException:  # Ctrl-C too: what is not whole is not kept open
                 self._env.close()
                 raise
 

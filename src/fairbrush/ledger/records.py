@@ -184,7 +184,7 @@ def drain(connection: DuckDBPyConnection, folder: Path) -> DrainReport:
     try:
         report = load_pending(connection, folder)
         connection.commit()
-    except BaseException:
+    except BaseException:  # Ctrl-C too: all of it or nothing
         # the first error is the one to see; a lost connection has nothing to roll back
         with contextlib.suppress(Exception):
             connection.rollback()
